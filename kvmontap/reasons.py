@@ -1,0 +1,124 @@
+"""Every reason code: what it means for a pool's health, how it is said, and what to do about it.
+
+The codes are stable: the man page, the journal catalog and `--json` use them.  Imports only the records.
+Texts are filled with str.format(); a probe names the fields that its code needs.
+"""
+
+from typing import Dict, NamedTuple, Optional
+
+from kvmontap.model import DEGRADED, FAILED, HEALTHS, OK, UNKNOWN, Finding, PoolHealth
+
+
+class Reason(NamedTuple):
+    health: str
+    text: str
+    fix: str
+
+
+REASONS: Dict[str, Reason] = {
+    # The mount, seen from the host.
+    "mount.missing": Reason(FAILED, "{target} is not mounted", "systemctl start {unit}"),
+    "mount.wrong-source": Reason(
+        FAILED,
+        "{target} is mounted from {found} instead of {wanted}",
+        "unmount it and run: systemctl start {unit}",
+    ),
+    "mount.wrong-type": Reason(
+        FAILED,
+        "{target} holds a {found} file system instead of {wanted}",
+        "unmount it and run: systemctl start {unit}",
+    ),
+    "mount.read-only": Reason(
+        FAILED, "{target} is mounted read-only", "mount -o remount,rw {target}, after reading why in the kernel log"
+    ),
+    "mount.no-answer": Reason(
+        FAILED,
+        "{target} does not answer (asked for {seconds:.1f} s)",
+        "check the network and the array's LIFs",
+    ),
+    "mount.stale": Reason(
+        FAILED, "{target} has a stale file handle", "unmount it and run: systemctl start {unit}"
+    ),
+    "mount.error": Reason(FAILED, "{target} answers with an error: {error}", "check the network and the array"),
+    "space.full": Reason(
+        FAILED,
+        "only {free} of {size} are free on {target}, min-free asks for {wanted}",
+        "free space or grow the volume",
+    ),
+    "space.low": Reason(
+        DEGRADED, "only {free} of {size} are free on {target}", "free space or grow the volume before it is full"
+    ),
+    "inodes.full": Reason(FAILED, "no inode is free on {target}", "delete files or raise the volume's file limit"),
+    "transport.missing": Reason(
+        DEGRADED, "no NFS transport to {missing} ({have} of {wanted} addresses in use)", "check that LIF and its network"
+    ),
+    "transport.stuck": Reason(
+        DEGRADED, "requests to {address} are stuck ({queued} waiting)", "check that LIF and its network"
+    ),
+    # The array behind it.
+    "array.no-answer": Reason(
+        UNKNOWN, "array {array} ({address}) does not answer: {error}", "check its management LIF"
+    ),
+    "array.login": Reason(
+        UNKNOWN, "array {array} ({address}) refuses the login of {user}", "check the credentials in [ontap]"
+    ),
+    "array.certificate": Reason(
+        UNKNOWN, "the certificate of array {array} ({address}) is not trusted: {error}", "check ca= in [ontap]"
+    ),
+    "array.rights": Reason(
+        UNKNOWN, "array {array} does not let {user} read {what}", "give its role that right (kvmontap role)"
+    ),
+    "array.answer": Reason(
+        UNKNOWN, "array {array} ({address}) gave an answer that cannot be used: {error}", "check that it is ONTAP 9.10.1 or newer"
+    ),
+    "array.secret": Reason(UNKNOWN, "array {array}: {error}", "mend the file and run: kvmontap check"),
+    "volume.unknown": Reason(
+        FAILED, "array {array} has no volume {volume}", "check volume=, export= or share= of the pool, and svm= of the array"
+    ),
+    "volume.ambiguous": Reason(
+        UNKNOWN, "array {array} has {count} volumes that match {volume}", "name the SVM with svm= in [ontap], or the volume with volume="
+    ),
+    "volume.offline": Reason(
+        FAILED, "volume {volume} is {state} on array {array}", "volume online -vserver {svm} -volume {volume}"
+    ),
+    "volume.full": Reason(FAILED, "volume {volume} on array {array} is full", "free space or grow the volume"),
+    "svm.stopped": Reason(FAILED, "SVM {svm} is {state} on array {array}", "vserver start -vserver {svm}"),
+    "lif.down": Reason(DEGRADED, "LIF {lif} ({address}) is {state} on array {array}", "network interface show -vserver {svm}"),
+    "lif.all-down": Reason(FAILED, "every LIF of pool {pool} is down on array {array}", "network interface show -vserver {svm}"),
+    "lif.not-home": Reason(
+        DEGRADED, "LIF {lif} ({address}) is not on its home port", "network interface revert -vserver {svm} -lif {lif}"
+    ),
+    "snapshot.many": Reason(
+        DEGRADED, "volume {volume} holds {count} snapshots of {limit}", "delete snapshots that nobody needs"
+    ),
+    "ransomware.suspected": Reason(
+        DEGRADED, "array {array} suspects ransomware on volume {volume} ({probability})", "security anti-ransomware volume show"
+    ),
+    # Our own doings.
+    "snapshot.failed": Reason(DEGRADED, "no snapshot of volume {volume}: {error}", "{fix}"),
+    "snapshot.no-array": Reason(
+        DEGRADED, "no snapshot of pool {pool}: its section names no array", "set ontap= in it, or before = none"
+    ),
+    "pool.broken": Reason(
+        FAILED, "the section of pool {pool} in {file} is wrong", "run: kvmontap check"
+    ),
+    "pool.not-attached": Reason(
+        UNKNOWN, "pool {pool} ({protocol}) cannot be checked by this version", "see NEWS for the protocols that it covers"
+    ),
+    "gate.timeout": Reason(UNKNOWN, "no verdict within {seconds:.1f} s", "journalctl -u kvmontapd"),
+    "gate.error": Reason(UNKNOWN, "kvmontap itself failed: {error}", "journalctl -u kvmontapd"),
+    "config.unreadable": Reason(UNKNOWN, "{file} cannot be used: {error}", "run: kvmontap check"),
+    "domain.unreadable": Reason(UNKNOWN, "the domain XML of {domain} cannot be read: {error}", "virsh edit {domain}"),
+}
+
+
+def finding(code: str, health: str = "", since: Optional[float] = None, **fields: object) -> Finding:
+    """A Finding with the text of `code`; `health` overrides the table's (a policy may judge otherwise)."""
+    reason = REASONS[code]
+    return Finding(code, health or reason.health, reason.text.format(**fields), reason.fix.format(**fields), since)
+
+
+def worst(pool: str, findings: object) -> PoolHealth:
+    """The health that follows from findings: the worst of them, `ok` without any; worst first."""
+    ordered = tuple(sorted(findings, key=lambda one: HEALTHS.index(one.health), reverse=True))
+    return PoolHealth(pool, ordered[0].health if ordered else OK, ordered)
