@@ -31,7 +31,8 @@ class Problem(NamedTuple):
     section: str  # "pools/kvmnfs01", "" for the file as a whole
     key: str  # "" for the section as a whole
     reason: str  # what is wrong and what to do, one sentence without a full stop
-    fatal: bool = True  # False: told by `check`, but the section is used all the same
+    fatal: bool = True  # False: the section is used all the same
+    note: bool = False  # True: worth knowing, nothing to mend; `check` tells it and still exits 0
 
     def __str__(self) -> str:
         where = self.file if not self.line else f"{self.file}:{self.line}"
