@@ -77,11 +77,18 @@ def blocks(lines: List[str]) -> List[Block]:
             continue
         found = _HEADER.match(line)
         name = _unquote(found.group(2)) if found else line.strip(" \t[]")
-        depth = min(len(found.group(1)), len(found.group(3))) if found else len(line.lstrip()) - len(line.lstrip().lstrip("["))
+        depth = _depth(found, line, name)
         path = (path + ("",) * depth)[: depth - 1] + (name,)
         starts.append((index, path))
     ends = [start for start, _ in starts[1:]] + [len(lines)]
     return [Block(start, end, where) for (start, where), end in zip(starts, ends)]
+
+
+def _depth(found: Optional[re.Match], line: str, name: str) -> int:
+    """How deep a header stands; where its brackets do not match, the deeper reading, unless the name is a section's."""
+    opened = len(found.group(1)) if found else len(line.lstrip()) - len(line.lstrip().lstrip("["))
+    closed = len(found.group(3)) if found else 0
+    return 1 if name in KEYS and 1 in (opened, closed) else max(opened, closed)
 
 
 def _unquote(text: str) -> str:
@@ -99,7 +106,7 @@ def _drop(error, lines, kept, errors, dropped) -> bool:
         block = cut[place]
         if kept[number - 1] is None:
             continue  # an error that follows from one already told
-        errors.append(SyntaxProblem(number, "/".join(block.path), _reason(type(one).__name__, lines[number - 1])))
+        errors.append(SyntaxProblem(number, "/".join(filter(None, block.path)), _reason(type(one).__name__, lines[number - 1])))
         if not block.path:
             kept[number - 1] = None
         elif number - 1 == block.start and len(block.path) == 1 and block.path[0] in KEYS and _bare(lines[number - 1]):
@@ -117,6 +124,8 @@ def _bare(line: str) -> bool:
 
 
 def _reason(kind: str, line: str) -> str:
+    if line.lstrip()[:1] == "[" and kind == "ParseError":
+        kind = "NestingError"
     if kind == "ParseError" and ("\"\"\"" in line or "'''" in line):
         return "begins a text with three quotes that never ends; write the value on one line"
     pair = _PAIR.match(line)
