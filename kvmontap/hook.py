@@ -26,7 +26,12 @@ LEAST = 1.0  # seconds that the daemonless path gets, however late it is called 
 
 def main(argv=None):
     """Run the hook and end the process: 0 allowed, 1 refused, 2 usage.  Nothing ever goes to stdout."""
-    code = run(sys.argv[1:] if argv is None else argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = run(arguments)
+    except Exception as error:  # noqa: BLE001 - see decide_here
+        log_fault(arguments, error)
+        code = 0
     # Not sys.exit(): a thread that waits for a hung mount must not keep the VM's lock with us.
     os._exit(code)
 

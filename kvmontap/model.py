@@ -210,3 +210,5 @@ class Verdict(NamedTuple):
     code: str  # "" where nothing is wrong
     sentence: str  # one line for whoever started the VM; "" when allowed
     warnings: Tuple[str, ...] = ()  # for the journal
+    healths: Tuple[PoolHealth, ...] = ()  # of every pool of ours that the VM touches
+    snapshots: Tuple[str, ...] = ()  # "volume: name" of each snapshot taken for this event
