@@ -1,0 +1,236 @@
+"""The whole lab: a storage VM and KVM hosts on networks made of QEMU's own sockets.
+
+No bridge, tap or network namespace: the storage VM's QEMU holds one hub per network, each host's QEMU
+is joined to it by a Unix socket, and QMP switches links. ssh goes through a user-mode NIC per VM.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Optional
+
+from . import accel, image as images, runner
+from .image import Progress
+from .vm import VM, LabError, Machine, mac
+
+#: network -> third byte of its addresses, 10.9.N.VM; also the order of the NICs (eth0, eth1, eth2).
+NETWORKS = {"mgmt": 0, "A": 1, "B": 2}
+#: VM -> (last byte of its addresses, MiB of memory)
+VMS = {"storage": (10, 640), "host1": (11, 1024), "host2": (12, 1024)}
+HOSTS = ("host1", "host2")
+ARRAY_DISK_BYTES = 4 << 30
+STATE = "ready"
+
+
+class Lab:
+    """Context manager around the VMs. Leaves no process and no file behind, even when killed.
+
+    >>> with Lab() as lab:
+    ...     lab.start("storage", "host1")
+    ...     lab.host1.run("uname -r")
+    """
+
+    def __init__(self, progress: Progress = print, image: Optional[images.Image] = None) -> None:
+        self.progress = progress
+        self.image = image or images.build(progress)
+        self.accelerator = accel.choose(self.image)
+        self.vms: dict[str, VM] = {}
+        runs = runner.cache_directory() / "run"
+        runs.mkdir(exist_ok=True)
+        _sweep(runs)
+        self.directory = Path(tempfile.mkdtemp(prefix="lab-", dir=runs))
+        self._lock = open(self.directory / "lock", "w", encoding="ascii")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # socket paths are limited to 107 bytes, and the cache may lie anywhere
+        self.sockets = Path(tempfile.mkdtemp(prefix="kvl-"))
+        self._down: set[str] = set()
+        atexit.register(self.close)
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def storage(self) -> VM:
+        """The storage VM: NFS, SMB, and the pocket array on 10.9.0.10:443."""
+        return self.vms["storage"]
+
+    @property
+    def host1(self) -> VM:
+        """The first KVM host."""
+        return self.vms["host1"]
+
+    @property
+    def host2(self) -> VM:
+        """The second KVM host."""
+        return self.vms["host2"]
+
+    def start(self, *names: str) -> None:
+        """Boot VMs at the same time and wait until commands can be run in each.
+
+        The storage VM holds the networks: it is started with or before the hosts.
+        """
+        started = time.monotonic()
+        for name in sorted(names, key=list(VMS).index):
+            if name != "storage" and "storage" not in self.vms:
+                raise LabError("the storage VM holds the networks: start it with or before the hosts")
+            self._make_disks(name)
+            self._vm(name).start()
+        self.progress(f"lab: {', '.join(names)} booting ({self.accelerator})")
+        for name in names:
+            self.vms[name].wait_up()
+            self.progress(f"lab: {name} up after {time.monotonic() - started:.0f} s")
+
+    def stop(self, name: str) -> None:
+        """Pull the plug of one VM and forget its disks."""
+        vm = self.vms.pop(name)
+        vm.kill()
+        for path in self.directory.glob(f"{name}.*"):
+            path.unlink()
+
+    def close(self) -> None:
+        """End every process of the lab and remove its files."""
+        atexit.unregister(self.close)
+        for vm in self.vms.values():
+            vm.kill()
+        self.vms.clear()
+        shutil.rmtree(self.sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock.close()
+
+    # -- links ---------------------------------------------------------------------------------
+
+    def link(self, vm: str, net: str, up: bool) -> None:
+        """Switch the cable between one host and the hub of one network ("mgmt", "A" or "B").
+
+        The host's NIC keeps its carrier: packets simply vanish, both ways, as behind a dead switch.
+        """
+        if vm not in HOSTS:
+            raise LabError("links are switched at a host's end; use silence() for the storage VM")
+        self.storage.qmp("set_link", name=f"{net}-{vm}-hub", up=up)
+        (self._down.discard if up else self._down.add)(f"{net}-{vm}-hub")
+
+    def silence(self, net: str, silent: bool = True) -> None:
+        """Cut (or restore) one network for every host: the storage VM does not answer there."""
+        for host in HOSTS:
+            self.link(host, net, not silent)
+
+    def links_up(self) -> None:
+        """Put every cable back."""
+        for name in sorted(self._down):
+            self.storage.qmp("set_link", name=name, up=True)
+        self._down.clear()
+
+    # -- saved state ---------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Save all VMs together, memory included; they run on afterwards.
+
+        Only `resume` brings the state back, in fresh QEMU processes: loading it into a running one makes
+        the guest's clock jump.
+        """
+        for vm in self.vms.values():
+            vm.qmp("stop")
+        for vm in self.vms.values():
+            said = vm.qmp.monitor(f"savevm {STATE}")
+            if said.strip():
+                raise LabError(f"{vm.name}: savevm: {said.strip()}")
+        for vm in self.vms.values():
+            vm.qmp("cont")
+
+    def resume(self) -> None:
+        """Throw away what happened since `save` and go on from there, in fresh processes.
+
+        The guests' clocks are set to now; TCP connections of the ssh kind are new, those between the VMs are
+        as they were saved.
+        """
+        names = [name for name in VMS if name in self.vms]
+        for name in names:
+            self.vms[name].kill()
+        self._down.clear()
+        for name in names:
+            self.vms[name].start(resume=STATE, paused=True)
+        for name in names:
+            self.vms[name].qmp("cont")
+        for name in names:
+            self.vms[name].wait_up(60)
+            self.vms[name].run(f"date -s @{time.time():.2f}")
+
+    # -- making VMs ----------------------------------------------------------------------------
+
+    def _make_disks(self, name: str) -> None:
+        disk = self.directory / f"{name}.qcow2"
+        _qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.image.disk, disk)
+        if name == "storage":
+            _qemu_img("create", "-q", "-f", "qcow2", self.directory / "storage.array.qcow2",
+                      ARRAY_DISK_BYTES)
+
+    def _vm(self, name: str) -> VM:
+        number, memory = VMS[name]
+        self.vms[name] = VM(Machine(
+            name, number, memory, tuple(self._qemu(name, number, memory)), self.directory,
+            self.sockets, self.image.ssh_key))
+        return self.vms[name]
+
+    def _qemu(self, name: str, number: int, memory: int) -> list[str]:
+        cpu = "host" if self.accelerator == "kvm" else "qemu64"
+        accelerator = "kvm" if self.accelerator == "kvm" else "tcg,thread=multi,tb-size=256"
+        append = ("console=ttyS0 net.ifnames=0 quiet mitigations=off nokaslr panic=5"
+                  f" systemd.show_status=0 lab={name} lab.number={number}")
+        if self.accelerator == "tcg":
+            append += " tsc=reliable no_timer_check"
+        argv = ["qemu-system-x86_64", "-name", name, "-nodefaults", "-no-user-config",
+                "-machine", "q35,hpet=off", "-accel", accelerator, "-cpu", cpu, "-smp", "2",
+                "-m", str(memory), "-kernel", str(self.image.kernel),
+                "-initrd", str(self.image.initrd), "-append", append, "-display", "none",
+                "-serial", f"file:{self.directory / name}.console", "-device", "virtio-rng-pci"]
+        disks = [self.directory / f"{name}.qcow2"]
+        if name == "storage":
+            disks.append(self.directory / "storage.array.qcow2")
+        for index, disk in enumerate(disks):
+            argv += ["-drive", f"file={disk},if=none,id=disk{index},cache=unsafe,discard=unmap",
+                     "-device", f"virtio-blk-pci,drive=disk{index}"]
+        for net, byte in NETWORKS.items():
+            argv += self._hub(net, byte) if name == "storage" else self._cable(net, name)
+            argv += ["-device", f"virtio-net-pci,netdev={net},id=nic-{net},romfile=,"
+                                f"mac={mac(byte, number)}"]
+        return argv
+
+    def _hub(self, net: str, byte: int) -> list[str]:
+        argv = ["-netdev", f"hubport,id={net},hubid={byte}"]
+        for host in HOSTS:
+            argv += ["-netdev", f"stream,id={net}-{host},server=on,addr.type=unix,"
+                                f"addr.path={self.sockets}/{net}-{host}",
+                     "-netdev", f"hubport,id={net}-{host}-hub,hubid={byte},netdev={net}-{host}"]
+        return argv
+
+    def _cable(self, net: str, name: str) -> list[str]:
+        return ["-netdev", f"stream,id={net},server=off,addr.type=unix,"
+                           f"addr.path={self.sockets}/{net}-{name}"]
+
+
+def _qemu_img(*argv: object) -> None:
+    subprocess.run(["qemu-img", *map(str, argv)], check=True, stdout=subprocess.DEVNULL)
+
+
+def _sweep(runs: Path) -> None:
+    """Remove the files of labs that were killed: nobody holds their lock any more."""
+    for directory in runs.glob("lab-*"):
+        try:
+            with open(directory / "lock", "r+", encoding="ascii") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+        except FileNotFoundError:
+            if time.time() - os.stat(directory).st_mtime > 60:
+                shutil.rmtree(directory, ignore_errors=True)
+        except BlockingIOError:
+            pass
