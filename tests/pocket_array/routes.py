@@ -1,0 +1,70 @@
+"""The table of what is spoken: method, path, handler. A new kind is a room and lines here."""
+from __future__ import annotations
+
+import re
+import urllib.parse
+from typing import Callable, NamedTuple, Optional
+
+from .exchange import ApiError
+from .rooms import cluster, network, records, snapshots, svm, volumes
+
+_SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Callable
+
+
+ROUTES = (
+    Route("GET", "/api/cluster", cluster.get_cluster),
+    Route("GET", "/api/cluster/jobs", cluster.list_jobs),
+    Route("GET", "/api/cluster/jobs/{uuid}", cluster.get_job),
+    Route("GET", "/api/svm/svms", svm.list_svms),
+    Route("GET", "/api/svm/svms/{uuid}", svm.get_svm),
+    Route("GET", "/api/network/ip/interfaces", network.list_interfaces),
+    Route("GET", "/api/network/ip/interfaces/{uuid}", network.get_interface),
+    Route("GET", "/api/storage/aggregates", records.list_aggregates),
+    Route("GET", "/api/storage/volumes", volumes.list_volumes),
+    Route("GET", "/api/storage/volumes/{uuid}", volumes.get_volume),
+    Route("PATCH", "/api/storage/volumes/{uuid}", volumes.patch_volume),
+    Route("GET", _SNAPSHOTS, snapshots.list_snapshots),
+    Route("POST", _SNAPSHOTS, snapshots.post_snapshot),
+    Route("GET", _SNAPSHOTS + "/{uuid}", snapshots.get_snapshot),
+    Route("PATCH", _SNAPSHOTS + "/{uuid}", snapshots.patch_snapshot),
+    Route("DELETE", _SNAPSHOTS + "/{uuid}", snapshots.delete_snapshot),
+    Route("GET", "/api/snapmirror/relationships", records.list_relationships),
+    Route("GET", "/api/protocols/nfs/export-policies", records.list_policies),
+    Route("GET", "/api/protocols/cifs/shares", records.list_shares),
+)
+
+
+def _parts(path: str) -> list:
+    return path.strip("/").split("/")
+
+
+def _keys(pattern: str, path: str) -> Optional[dict]:
+    wanted, given = _parts(pattern), _parts(path)
+    if len(wanted) != len(given):
+        return None
+    keys = {}
+    for want, part in zip(wanted, given):
+        if re.fullmatch(r"\{.*\}", want):
+            keys[want[1:-1]] = urllib.parse.unquote(part)
+        elif want != part:
+            return None
+    return keys
+
+
+def find(method: str, path: str) -> tuple:
+    """(handler, keys); ApiError 404 code 3 for an unknown path, 405 for a method it does not have."""
+    known = False
+    for route in ROUTES:
+        keys = _keys(route.path, path)
+        if keys is not None and route.method == method:
+            return route.handler, keys
+        known = known or keys is not None
+    if known:
+        raise ApiError(405, "3", "Method not allowed.")
+    raise ApiError(404, "3", "API not found")
