@@ -5,20 +5,36 @@ An edge for `kvmontap check`; the generator never comes here, since these files 
 
 import os
 import ssl
-from typing import Iterator, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
+from kvmontap.config.read import index_of, read
 from kvmontap.config.secrets import SecretError, read_pairs, secret_path, usable
 from kvmontap.model import Array, Config, Pool, Problem
 
 
 def look(config: Config, root: str = "/") -> Tuple[Problem, ...]:
-    """Problems of `config` on the host whose root is `root`; lines are not known here."""
+    """Problems of `config` on the host whose root is `root`."""
     found: List[Problem] = []
     for array in config.arrays.values():
         found += [_problem(config, ("ontap", array.name), key, reason) for key, reason in _array(array, root)]
     for pool in config.pools.values():
         found += [_problem(config, ("pools", pool.name), key, reason) for key, reason in _pool(pool, root)]
-    return tuple(found)
+    index = _lines(under(root, config.path)) if found else {}
+    return tuple(problem._replace(line=_line(index, problem)) for problem in found)
+
+
+def _lines(path: str) -> Dict:
+    """Where sections and keys stand; empty where the file cannot be read again."""
+    try:
+        with open(path, "rb") as stream:
+            return index_of(read(stream.read()).lines)
+    except (OSError, ValueError):
+        return {}
+
+
+def _line(index: Dict, problem: Problem) -> int:
+    header, keys = index.get(tuple(problem.section.split("/")), (0, {}))
+    return keys.get(problem.key, header)
 
 
 def _problem(config: Config, where: Tuple[str, str], key: str, reason: str) -> Problem:
