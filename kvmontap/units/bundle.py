@@ -1,0 +1,81 @@
+"""From a configuration to every unit of it.  Pure.  On the boot path."""
+
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from kvmontap.model import FILE_PROTOCOLS, NFS, Config, Pool, Problem
+from kvmontap.units import errors, mount, nfs, smb
+from kvmontap.units.escape import UNIT_NAME_MAX, path_unit, whole_line
+from kvmontap.units.mounted import Mounted, Owner
+
+
+class Bundle(NamedTuple):
+    """What the generator writes below its first directory; mounts come before error units."""
+
+    files: Dict[str, str]  # relative path -> text
+    links: Dict[str, str]  # relative path -> target of the symbolic link
+    problems: Tuple[Problem, ...] = ()  # those of the configuration, then what was found on the way
+    bugs: Tuple[str, ...] = ()  # what went wrong in kvmontap itself, one line each
+
+
+def bundle(config: Config, problems: Iterable[Problem] = (), owner: Optional[Owner] = None) -> Bundle:
+    """Units for the pools of `config` and for what is wrong; a pool that cannot be written takes none of the others with it."""
+    files: Dict[str, str] = {}
+    links: Dict[str, str] = {}
+    told: List[Problem] = list(problems)
+    bugs: List[str] = []
+    for pool in config.pools.values():
+        try:
+            reason = refusal(pool)
+            if reason:
+                told.append(Problem(config.path, 0, f"pools/{pool.name}", *reason))
+            elif attached(pool):
+                more_files, more_links = mount.units(pool, mounted(pool, owner), config.path)
+                files.update(more_files)
+                links.update(more_links)
+        except Exception as error:  # a bug of ours must not cost the other pools
+            bugs.append(f"pool {pool.name}: {type(error).__name__}: {error}")
+    bugs += _errors(told, files, links)
+    return Bundle(files, links, tuple(told), tuple(bugs))
+
+
+def _errors(problems: List[Problem], files: Dict[str, str], links: Dict[str, str]) -> List[str]:
+    try:
+        more_files, more_links = errors.units(problems)
+    except Exception as error:
+        return [f"error units: {type(error).__name__}: {error}"]
+    files.update(more_files)
+    links.update(more_links)
+    return []
+
+
+def mounted(pool: Pool, owner: Optional[Owner] = None) -> Mounted:
+    """What is mounted for a pool of a file protocol."""
+    return nfs.mounted(pool) if pool.protocol == NFS else smb.mounted(pool, owner)
+
+
+def attached(pool: Pool) -> bool:
+    """Whether a unit of ours mounts the pool; libvirt itself mounts those of type netfs."""
+    return pool.protocol in FILE_PROTOCOLS and pool.type == "dir"
+
+
+def refusal(pool: Pool) -> Optional[Tuple[str, str]]:
+    """(key, reason) why no unit can be made for `pool`, None where one can or where none is wanted."""
+    if pool.protocol not in FILE_PROTOCOLS:
+        return (
+            "protocol",
+            f"{pool.protocol} is checked but not attached by this version of kvmontap; attach and mount it by hand, or see NEWS",
+        )
+    if not attached(pool):
+        return None
+    unit = path_unit(pool.target, "automount")
+    if len(unit) > UNIT_NAME_MAX:
+        return ("target", f"makes a unit name of {len(unit)} characters, more than the {UNIT_NAME_MAX} of systemd; choose a shorter path")
+    # The configuration's own rules refuse these; a unit file must not depend on it.
+    if "," in pool.credentials:
+        return ("credentials", "must have no comma in it, since it becomes a mount option")
+    wanted = mounted(pool)
+    for key, value in (("target", mount.where(pool.target)), ("export" if pool.protocol == NFS else "share", wanted.what),
+                       ("options", wanted.options)):
+        if not whole_line(value):
+            return (key, "cannot be written into a unit: it has a line break, a control character or a blank at its end")
+    return None
