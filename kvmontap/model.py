@@ -175,6 +175,9 @@ class Source(NamedTuple):
     protocol: str = ""  # network: nbd, iscsi, nfs, rbd, ...
     name: str = ""  # network: the name= attribute (image, IQN/LUN, export path)
     hosts: Tuple[str, ...] = ()
+    format: str = ""  # image format as the XML tells it, "" = untold
+    chained: bool = False  # the XML tells what lies beneath the image (an empty <backingStore/> says: nothing)
+    optional: bool = False  # startupPolicy=optional: libvirt starts the VM without it when it is not there
 
 
 class Domain(NamedTuple):

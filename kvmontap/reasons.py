@@ -28,6 +28,11 @@ REASONS: Dict[str, Reason] = {
         "{target} holds a {found} file system instead of {wanted}",
         "unmount it and run: systemctl start {unit}",
     ),
+    "mount.unverified": Reason(
+        UNKNOWN,
+        "{target} is mounted from {found}, and the resolver does not tell whether that is {wanted}",
+        "mend the name service, or write addresses into server=",
+    ),
     "mount.read-only": Reason(
         FAILED, "{target} is mounted read-only", "mount -o remount,rw {target}, after reading why in the kernel log"
     ),
@@ -66,7 +71,13 @@ REASONS: Dict[str, Reason] = {
         UNKNOWN, "the certificate of array {array} ({address}) is not trusted: {error}", "check ca= in [ontap]"
     ),
     "array.rights": Reason(
-        UNKNOWN, "array {array} does not let {user} read {what}", "give its role that right (kvmontap role)"
+        UNKNOWN, "array {array} does not let {user} {doing} {what}", "give its role that right (kvmontap role)"
+    ),
+    "array.error": Reason(
+        UNKNOWN, "array {array} ({address}) cannot {doing} {what}: {error}", "event log show"
+    ),
+    "array.client": Reason(
+        UNKNOWN, "the client library netapp-ontap cannot be loaded: {error}", "reinstall the package kvmontap"
     ),
     "array.answer": Reason(
         UNKNOWN, "array {array} ({address}) gave an answer that cannot be used: {error}", "check that it is ONTAP 9.10.1 or newer"
@@ -80,6 +91,11 @@ REASONS: Dict[str, Reason] = {
     ),
     "volume.offline": Reason(
         FAILED, "volume {volume} is {state} on array {array}", "volume online -vserver {svm} -volume {volume}"
+    ),
+    "volume.unmounted": Reason(
+        FAILED,
+        "volume {volume} is not mounted at {path} on array {array}",
+        "volume mount -vserver {svm} -volume {volume} -junction-path {path}",
     ),
     "volume.full": Reason(FAILED, "volume {volume} on array {array} is full", "free space or grow the volume"),
     "svm.stopped": Reason(FAILED, "SVM {svm} is {state} on array {array}", "vserver start -vserver {svm}"),

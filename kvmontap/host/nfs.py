@@ -1,0 +1,140 @@
+"""The transports of trunked NFS pools, from /sys/kernel/sunrpc, which is READ ONLY here.
+
+Never write there: taking a transport offline and removing it ended in a kernel NULL dereference when its path returned.
+Sysfs does not tell which mount uses which switch (a switch is a client's set of transports to one server), so switches
+are found by address: of those that hold an address of the pool, the one that holds most counts.  Where two mounts of the
+same server differ (NFS 3 beside 4.1), the better one is seen; what is told is never worse than the truth.
+"""
+
+import os
+import time
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from kvmontap.host import address, mountinfo
+from kvmontap.model import Finding
+from kvmontap.reasons import finding
+
+SWITCHES = "sys/kernel/sunrpc/xprt-switches"
+_SETTLE = 1.0  # seconds in which a transport that works gives back at least one of its requests
+_STEP = 0.05
+_OTHER_PORTS = ("111",)  # rpcbind
+
+
+class Transport(NamedTuple):
+    """One connection of a switch."""
+
+    name: str  # "switch-0/xprt-1-tcp"
+    address: str
+    state: Tuple[str, ...]  # CONNECTED, BOUND, ...; () where it cannot be read
+    queued: int  # requests that wait for an answer or for the connection
+    last_used: int  # jiffies at which a request was last given back; 0 where the kernel does not tell
+
+
+class Transports:
+    """Looks at the transports below a root."""
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = root
+
+    def check(
+        self, mount: mountinfo.Mount, addresses: Tuple[str, ...], deadline: float
+    ) -> Tuple[Finding, ...]:
+        """What is missing or stuck; `addresses` are those of the pool's servers, resolved.
+
+        Nothing is found where the kernel tells nothing.
+        """
+        wanted = tuple(dict.fromkeys(address.plain(one) for one in addresses))
+        if not wanted:
+            return ()
+        best = choose(read(self._root), wanted, address.plain(mount.option("addr")))
+        if best is None:
+            return ()
+        found = missing(best, wanted)
+        for first in best:
+            if first.queued and not self._moves(first, deadline):
+                found += (finding("transport.stuck", address=first.address, queued=first.queued),)
+        return found
+
+    def _moves(self, first: Transport, deadline: float) -> bool:
+        """Whether a transport with requests in its queue gives one back, or empties it, within a second."""
+        until = min(time.monotonic() + _SETTLE, deadline - 2 * _STEP)
+        while time.monotonic() < until:
+            time.sleep(_STEP)
+            now = one(self._root, first.name)
+            if now is None or not now.queued or now.last_used != first.last_used:
+                return True
+        return False
+
+
+def read(root: str = "/") -> Dict[str, Tuple[Transport, ...]]:
+    """Every switch with its transports; nothing where the kernel has no such directory."""
+    top = os.path.join(root, SWITCHES)
+    return {
+        switch: tuple(
+            found
+            for found in (one(root, f"{switch}/{name}") for name in _names(os.path.join(top, switch), "xprt-"))
+            if found is not None
+        )
+        for switch in _names(top, "switch-")
+    }
+
+
+def one(root: str, name: str) -> Optional[Transport]:
+    """One transport by its name below xprt-switches, None where it is gone or does not lead to an NFS server."""
+    where = os.path.join(root, SWITCHES, name)
+    host = address.plain(_contents(where, "dstaddr"))
+    if not host or host.startswith("<"):
+        return None
+    info = dict(line.partition("=")[::2] for line in _contents(where, "xprt_info").split("\n"))
+    if info.get("dst_port") in _OTHER_PORTS:
+        return None
+    state = _contents(where, "xprt_state").strip().partition("state=")[2]
+    # tasks_queuelen counts the tasks that chose this transport, idle ones of the lease too: only waiting ones count.
+    queued = sum(_number(info.get(field, "")) for field in ("pending_q_len", "sending_q_len", "backlog_q_len"))
+    return Transport(name, host, tuple(state.split()), queued, _number(info.get("last_used", "")))
+
+
+def choose(
+    switches: Dict[str, Tuple[Transport, ...]], wanted: Tuple[str, ...], mounted: str
+) -> Optional[Tuple[Transport, ...]]:
+    """The transports of the switch that serves the pool best: which holds the address that the mount tells, if any
+    does, and most of the wanted ones.  Pure."""
+
+    def rank(transports: Tuple[Transport, ...]) -> Tuple[bool, int]:
+        held = {transport.address for transport in transports}
+        return mounted in held, len(held.intersection(wanted))
+
+    best = max(switches.values(), key=rank, default=())
+    return best if rank(best)[1] else None
+
+
+def missing(transports: Tuple[Transport, ...], wanted: Tuple[str, ...]) -> Tuple[Finding, ...]:
+    """The finding about addresses without a transport.  Pure."""
+    held = {transport.address for transport in transports}
+    lost = tuple(host for host in wanted if host not in held)
+    if not lost:
+        return ()
+    have = len(wanted) - len(lost)
+    return (finding("transport.missing", missing=", ".join(lost), have=have, wanted=len(wanted)),)
+
+
+def _names(directory: str, start: str) -> Tuple[str, ...]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return ()
+    return tuple(sorted(name for name in names if name.startswith(start)))
+
+
+def _contents(directory: str, name: str) -> str:
+    """The text of a file; kernels end it with a NUL or refuse (ENOTCONN) while there is no connection."""
+    try:
+        with open(os.path.join(directory, name), "rb") as file:
+            return file.read(4096).decode("ascii", "replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def _number(text: str) -> int:
+    digits = text.strip()
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 25 else 0

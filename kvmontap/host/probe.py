@@ -1,0 +1,218 @@
+"""Asks, at the level of the mount, whether a pool is there and answers.
+
+What the kernel remembers (mountinfo) is read here; what a server must answer is asked by `stat -f` in a process of its
+own (see kvmontap.command), one at a time per mount.  coreutils' stat because it is on every host, starts within two
+milliseconds, and makes that one system call and no other on the path.
+
+statfs(2) always asks the server: nfs_statfs() sends FSSTAT (v3) or GETATTR (v4) each time, with no cache in front of it,
+and cifs_statfs() a compound of CREATE, QUERY_INFO and CLOSE on SMB 2 and 3 (fs/nfs/super.c, fs/smb/client/smb2ops.c).
+A stat(2) of the same path would be answered from the attribute cache.  It also triggers an automount on the way.
+"""
+
+import errno
+import os
+import re
+import time
+from typing import Callable, NamedTuple, Optional, Tuple
+
+from kvmontap import command
+from kvmontap.host import address, match, mountinfo, nfs
+from kvmontap.model import NFS, SMB, Finding, Pool
+from kvmontap.reasons import finding
+from kvmontap.units.escape import path_unit
+
+STAT = "/usr/bin/stat"
+GETENT = "/usr/bin/getent"
+PATIENCE = 5.0  # seconds of silence after which later callers are not kept waiting
+LOW = 1.5  # times min-free: below that a pool is degraded
+_TYPES = {NFS: ("nfs", "nfs4"), SMB: ("cifs", "smb3")}
+_ERRNO = {os.strerror(number): number for number in errno.errorcode}
+
+
+class Space(NamedTuple):
+    """What statfs told, in bytes and inodes; a total of 0 means that the file system does not count them."""
+
+    size: int
+    free: int  # for those who are not root
+    inodes: int
+    inodes_free: int
+
+
+class Prober:
+    """Probes mounts, for any number of threads; see check().  close() it where the process ends soon after."""
+
+    def __init__(
+        self,
+        root: str = "/",
+        commands: Optional[command.Commands] = None,
+        mounts: Optional[Callable[[], Tuple[mountinfo.Mount, ...]]] = None,
+    ) -> None:
+        """`root`: where proc and sys are read; `mounts`: reads the mounts, by default below `root`."""
+        self.commands = commands if commands is not None else command.Commands()
+        self._mounts = mounts if mounts is not None else lambda: mountinfo.read(root)
+        self._transports = nfs.Transports(root)
+
+    def check(self, pool: Pool, deadline: float) -> Tuple[Finding, ...]:
+        """What is wrong with the pool's mount, nothing when all is well; by `deadline` (time.monotonic()).
+
+        Bursts share one question to the server: an answer counts for about a second.
+        """
+        if pool.protocol not in _TYPES:
+            return (finding("pool.not-attached", pool=pool.name, protocol=pool.protocol),)
+        try:
+            mounts = self._mounts()
+        except OSError as error:
+            return (finding("mount.error", target=pool.target, error=f"mountinfo: {error.strerror}"),)
+        target = match.real(pool.target, match.links(mounts))
+        mount = mountinfo.covering(mounts, target)
+        if mount is not None and mount.fstype == "autofs":
+            # Only the automount is there.  Asking mounts it, in the process that asks; then look again.
+            asked = self._statfs(target, mount, deadline)
+            if asked.state == command.HANGS:
+                return (_no_answer(pool, asked),)
+            mounts = self._mounts()
+            mount = mountinfo.covering(mounts, target)
+        if mount is None or mount.where != target or mount.fstype == "autofs":
+            return (finding("mount.missing", target=pool.target, unit=path_unit(pool.target, "mount")),)
+        answer = self._statfs(target, mount, deadline)
+        found = self._mounted(pool, mount, deadline) + _answered(pool, answer)
+        if pool.protocol == NFS and pool.trunking and answer.state == command.ANSWERED and not answer.status:
+            addresses = self._resolve(pool.server, deadline)
+            found += self._transports.check(mount, addresses or (), deadline)
+        return found
+
+    def close(self) -> None:
+        """Kills the questions that are still under way."""
+        self.commands.close()
+
+    def _mounted(self, pool: Pool, mount: mountinfo.Mount, deadline: float) -> Tuple[Finding, ...]:
+        """What is wrong with what is mounted, as mountinfo tells it."""
+        fields = {"target": pool.target, "unit": path_unit(pool.target, "mount")}
+        if mount.fstype not in _TYPES[pool.protocol]:
+            wanted = " or ".join(_TYPES[pool.protocol])
+            return (finding("mount.wrong-type", found=_shown(mount.fstype), wanted=wanted, **fields),)
+        found: Tuple[Finding, ...] = ()
+        right = self._right_source(pool, mount, deadline)
+        if not right:
+            code = "mount.wrong-source" if right is False else "mount.unverified"
+            shown = _shown(mount.what + ("" if mount.root == "/" else f" ({mount.root})"))
+            found += (finding(code, found=shown, wanted=_wanted(pool), **fields),)
+        if mount.read_only:
+            found += (finding("mount.read-only", target=pool.target),)
+        return found
+
+    def _right_source(self, pool: Pool, mount: mountinfo.Mount, deadline: float) -> Optional[bool]:
+        """Whether the pool's export or share is mounted from one of its servers; None = the resolver does not tell."""
+        host, path = address.split(mount.what, pool.protocol)
+        if not _same_path(pool, path, mount.root):
+            return False
+        shown = {address.plain(host), address.plain(mount.option("addr"))} - {""}
+        if shown.intersection(address.plain(one) for one in pool.server):
+            return True
+        # A name on one side and an address on the other: the resolver may know that they are the same.
+        known = self._resolve(pool.server, deadline)
+        return None if known is None else bool(shown.intersection(known))
+
+    def _resolve(self, names: Tuple[str, ...], deadline: float) -> Optional[Tuple[str, ...]]:
+        """The addresses of all names, each once; asked in processes, for a resolver can hang too.  None: no answer."""
+        found = []
+        for name in names:
+            if address.is_address(name):
+                found.append(address.plain(name))
+                continue
+            answer = self.commands.run(("getent", name), (GETENT, "ahosts", "--", name), deadline, PATIENCE)
+            if answer.state != command.ANSWERED or answer.status:
+                return None
+            found.extend(address.plain(line.split()[0]) for line in answer.output.split("\n") if line.strip())
+        return tuple(dict.fromkeys(found))
+
+    def _statfs(self, target: str, mount: mountinfo.Mount, deadline: float) -> command.Answer:
+        # A new mount in the place of a dead one (umount -l) is another question: it must not wait for the old one.
+        argv = (STAT, "-f", "-c", "%S %b %a %c %d", "--", target)
+        return self.commands.run((target, mount.device, mount.id), argv, deadline, PATIENCE)
+
+
+def _answered(pool: Pool, answer: command.Answer) -> Tuple[Finding, ...]:
+    """What the server's answer, or its silence, means."""
+    if answer.state == command.HANGS:
+        return (_no_answer(pool, answer),)
+    if answer.state == command.BROKEN:
+        return (finding("mount.error", target=pool.target, error=f"{STAT} cannot be run: {answer.error}"),)
+    space = _space(answer.output) if not answer.status else None
+    if space is None:
+        return (_error(pool, answer),)
+    return judge(pool, space)
+
+
+def judge(pool: Pool, space: Space) -> Tuple[Finding, ...]:
+    """What the space that is left means for the pool.  Pure."""
+    amount, unit = pool.gate.min_free
+    least = space.size * amount / 100.0 if unit == "%" else amount
+    shown = {"target": pool.target, "free": size_text(space.free), "size": size_text(space.size)}
+    found: Tuple[Finding, ...] = ()
+    if space.size > 0 and space.free < least:
+        wanted = f"{amount:g}% ({size_text(least)})" if unit == "%" else size_text(least)
+        found += (finding("space.full", wanted=wanted, **shown),)
+    elif space.size > 0 and space.free < least * LOW:
+        found += (finding("space.low", **shown),)
+    if space.inodes > 0 and space.inodes_free <= 0:
+        found += (finding("inodes.full", target=pool.target),)
+    return found
+
+
+def size_text(size: float) -> str:
+    """Bytes for people: 1536 -> "1.5 KiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size /= 1024.0
+    else:
+        unit = "PiB"
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def _space(output: str) -> Optional[Space]:
+    fields = output.split()
+    if len(fields) != 5 or not all(re.fullmatch(r"-?[0-9]{1,25}", field) for field in fields):
+        return None
+    unit, blocks, available, inodes, inodes_free = (int(field) for field in fields)
+    return Space(blocks * unit, max(0, available) * unit, inodes, inodes_free)
+
+
+def _error(pool: Pool, answer: command.Answer) -> Finding:
+    """stat told an error: "stat: cannot read file system information for 'PATH': TEXT" (in the C locale)."""
+    text = answer.error.strip().rpartition(": ")[2].partition(" (os error")[0]
+    number = _ERRNO.get(text)
+    if number == errno.ESTALE:
+        return finding("mount.stale", target=pool.target, unit=path_unit(pool.target, "mount"))
+    if number is None:
+        text = f"stat -f ended with status {answer.status}" + (f", {_shown(text)}" if text else "")
+    return finding("mount.error", target=pool.target, error=text)
+
+
+def _no_answer(pool: Pool, answer: command.Answer) -> Finding:
+    return finding("mount.no-answer", since=answer.since, target=pool.target, seconds=answer.seconds)
+
+
+def _same_path(pool: Pool, path: str, root: str) -> bool:
+    """Whether an NFS export or SMB share, of which `root` is mounted, is the pool's."""
+    if pool.protocol == NFS:
+        return _clean(path + "/" + root) == _clean(pool.export)
+    # cifs tells a path below the share in the source, and again as the root where it shares the superblock.
+    wanted = _clean(pool.share.replace("\\", "/")).lower()
+    shown = _clean(path).lower()
+    return shown == wanted and (root == "/" or wanted.endswith(root.lower()))
+
+
+def _clean(path: str) -> str:
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def _wanted(pool: Pool) -> str:
+    if pool.protocol == NFS:
+        return " or ".join(f"{address.bracketed(one)}:{pool.export}" for one in pool.server)
+    return " or ".join(f"//{one}/{pool.share.strip('/')}" for one in pool.server)
+
+
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
