@@ -1,0 +1,283 @@
+"""The array's REST API, through netapp_ontap: the only module that imports it, and only when an array is first asked.
+
+Callers get plain dictionaries of untrusted JSON (kvmontap.array.answers reads them) or an ArrayError.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from kvmontap.array import login as logins
+from kvmontap.array.answers import AnswerError, one_line, text
+from kvmontap.array.errors import ArrayError, Where, explain, unusable
+from kvmontap.config.secrets import SecretError
+from kvmontap.model import Array
+from kvmontap.reasons import finding
+
+VENDOR = "/usr/lib/kvmontap/vendor"
+PORT = 443
+
+_import_lock = threading.Lock()
+
+
+class _Library(NamedTuple):
+    """What we use of netapp_ontap, and our transport."""
+
+    resources: Any
+    connection: Any  # the HostConnection class with our session
+    transport: Any
+
+
+_library: List[_Library] = []
+
+
+def _load() -> _Library:
+    """netapp_ontap, imported once and made quiet; raises ImportError."""
+    with _import_lock:
+        if _library:
+            return _library[0]
+        if os.path.isdir(VENDOR) and VENDOR not in sys.path:
+            # Before everything else: the distribution's own requests and urllib3 are too old for netapp_ontap.
+            sys.path.insert(0, VENDOR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # requests warns of versions that it has not heard of
+            from netapp_ontap import HostConnection, config, resources
+
+            from kvmontap.array import transport
+        for name in ("netapp_ontap", "urllib3", "requests"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        # An enum value of a newer ONTAP is no reason to lose the record.
+        config.ENABLE_VALIDATIONS = False
+
+        class Connection(HostConnection):
+            """netapp_ontap's connection with our session in place of the one that it would make."""
+
+            kvmontap_session: Any = None
+
+            @property
+            def session(self) -> Any:
+                return self.kvmontap_session
+
+        _library.append(_Library(resources, Connection, transport))
+        return _library[0]
+
+
+def split_address(address: str) -> Tuple[str, int]:
+    """(host, port) of "host", "host:port", "[v6]" or "[v6]:port"."""
+    host, port = address, ""
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.lstrip(":")
+    elif address.count(":") == 1:
+        host, port = address.split(":")
+    return host, int(port) if port.isdigit() else PORT
+
+
+class _Link(NamedTuple):
+    """One kept connection: netapp_ontap's object and the session inside."""
+
+    connection: Any
+    secrets: Tuple[str, ...]
+
+
+class Client:
+    """One array.  Thread-safe; keeps its connection until an error or close().
+
+    `deadline` is always a time.monotonic() value; an operation ends there or after the array's own `timeout`, whichever is
+    first, whatever the array does.  Every failure is an ArrayError.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        # What has been learnt of this array and is needed again.
+        self.older_locks = False  # it knows a snapshot's lock as snaplock_expiry_time
+        self.no_ransomware = False  # it is too old to know volume.anti_ransomware
+        self.volumes: Dict[str, str] = {}  # the UUID of the volume last seen behind each pool
+        self._user = logins.account(array)
+        self._lock = threading.Lock()
+        self._link: Optional[_Link] = None
+
+    def close(self) -> None:
+        """Closes the connection; the next operation logs in anew with what the files hold then."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.connection.kvmontap_session.close()
+
+    def limit(self, deadline: float) -> float:
+        """When an operation that begins now ends at the latest."""
+        return min(deadline, time.monotonic() + self.array.timeout)
+
+    def records(
+        self, resource: str, fields: Iterable[str], deadline: float, most: int = 100, parents: Tuple[str, ...] = (), **filters: str
+    ) -> Tuple[Dict[str, Any], ...]:
+        """Records of a collection: `resource` is netapp_ontap's class name, filters are ONTAP's (pass them as **{"svm.name": ...}).
+
+        Raises ValueError for a filter without a value, which ONTAP would answer with everything that it has.
+        """
+        for key, value in filters.items():
+            if not value:
+                raise ValueError(f"the filter {key} is empty")
+        what = {"Volume": "volumes", "IpInterface": "LIFs", "CifsShare": "SMB shares", "Svm": "SVMs"}.get(resource, "snapshots")
+        deadline = self.limit(deadline)
+        try:
+            return self._records(resource, fields, deadline, most, parents, filters, what)
+        except ArrayError as error:
+            # A kept connection that the array had given up shows only now.  Reading twice does no harm.
+            if not error.maybe_done or error.status or time.monotonic() >= deadline:
+                raise
+            if error.finding.text.endswith("it closed the connection"):
+                return self._records(resource, fields, deadline, most, parents, filters, what)
+            raise
+
+    def _records(
+        self, resource: str, fields: Iterable[str], deadline: float, most: int, parents: Tuple[str, ...],
+        filters: Mapping[str, str], what: str,
+    ) -> Tuple[Dict[str, Any], ...]:
+        found: List[Dict[str, Any]] = []
+        with self._talking(deadline, what) as library:
+            kind = getattr(library.resources, resource)
+            listing = kind.fast_get_collection(*parents, max_records=most, fields=",".join(fields), **filters)
+            for record in listing:
+                if not isinstance(record.resource_data, dict):
+                    raise AnswerError("a record is not an object")
+                found.append(record.resource_data)
+                if len(found) >= most:
+                    break
+        return tuple(found)
+
+    def create_snapshot(self, volume: str, body: Mapping[str, Any], wait: int, deadline: float) -> str:
+        """Asks for a snapshot of the volume of that UUID; "" when it is there, else the UUID of the job that makes it.
+
+        Sent exactly once.  `wait` is how many seconds the array may take before it hands out a job.
+        """
+        with self._talking(self.limit(deadline), "snapshots", "create") as library:
+            wanted = library.resources.Snapshot.from_dict(dict(body), volume)
+            answer = wanted.post(poll=False, return_timeout=wait).http_response
+            if answer.status_code != 202:
+                return ""
+            told = answer.json()
+            job = told.get("job") if isinstance(told, dict) else None
+            if not isinstance(job, dict):
+                raise AnswerError("it names no job")
+            return text(job, "uuid") or text(job, "_links.self.href").split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+
+    def job(self, uuid: str, deadline: float) -> Dict[str, Any]:
+        """The job's `state`, `code`, `message` and `error`, as the array tells them."""
+        with self._talking(self.limit(deadline), "jobs") as library:
+            told = library.resources.Job(uuid=uuid).get(fields="state,code,message,error").http_response.json()
+            if not isinstance(told, dict):
+                raise AnswerError("a job is not an object")
+            return told
+
+    def where(self, what: str, doing: str = "read") -> Where:
+        """The names that a sentence about this array needs."""
+        return Where(self.array.name, self.array.address, self._user, what, doing)
+
+    @contextmanager
+    def _talking(self, deadline: float, what: str, doing: str = "read") -> Iterator[_Library]:
+        """The library with this thread's connection set; what it raises becomes an ArrayError and drops the connection."""
+        began = time.monotonic()
+        where = self.where(what, doing)
+        try:
+            library = _load()
+        except ImportError as error:
+            raise ArrayError(finding("array.client", error=one_line(str(error)))) from None
+        link = self._connected(library)
+        try:
+            with library.transport.bounded(deadline), link.connection:
+                yield library
+        except Exception as error:  # pylint: disable=broad-except  # netapp_ontap lets any type through
+            told = explain(error, where, time.monotonic() - began)
+            if not told.status or told.finding.code == "array.login":
+                self._drop(link)
+            raise _without(told, link.secrets) from None
+
+    def _drop(self, link: _Link) -> None:
+        with self._lock:
+            if self._link is link:
+                self._link = None
+        link.connection.kvmontap_session.close()
+
+    def _connected(self, library: _Library) -> _Link:
+        with self._lock:
+            if self._link is None:
+                try:
+                    self._link = self._make(library)
+                except SecretError as error:
+                    raise ArrayError(finding("array.secret", array=self.array.name, error=one_line(str(error)))) from None
+            return self._link
+
+    def _make(self, library: _Library) -> _Link:
+        login = logins.read(self.array)
+        try:
+            context = library.transport.tls_context(self.array.ca)
+        except OSError as error:  # ssl.SSLError is one
+            reason = error.strerror if error.errno and error.strerror else "it holds no certificate in PEM"
+            raise SecretError(f"ca={self.array.ca} cannot be used: {one_line(reason)}") from None
+        host, port = split_address(self.array.address)
+        if login.certificate:
+            logins.add_certificate(context, login)
+            how: Dict[str, Any] = {"cert": login.certificate, "key": login.key}
+        elif login.token:
+            how = {"headers": {"Authorization": f"Bearer {login.token}"}}
+        else:
+            how = {"username": login.username, "password": login.password}
+        connection = library.connection(host, port=port, **how)
+        session = library.transport.session(connection.origin, context)
+        if login.token:
+            session.headers["Authorization"] = f"Bearer {login.token}"
+        elif login.password:
+            # requests would encode text as Latin-1 and fail for anything else.
+            session.auth = (login.username.encode(), login.password.encode())
+        connection.kvmontap_session = session
+        return _Link(connection, tuple(secret for secret in (login.password, login.token) if secret))
+
+
+def _without(error: ArrayError, secrets: Tuple[str, ...]) -> ArrayError:
+    """The error with every secret blotted out that the array may have thrown back at us."""
+    for secret in secrets:
+        if secret in error.message or secret in error.finding.text:
+            error.message = error.message.replace(secret, "***")
+            error.finding = error.finding._replace(text=error.finding.text.replace(secret, "***"))
+            error.args = (error.finding.text,)
+    return error
+
+
+class Clients:
+    """One Client for each array of the configuration; thread-safe.
+
+    A Client is made anew, and the old one closed, as soon as its array's section has changed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: Dict[str, Client] = {}
+
+    def get(self, array: Array) -> Client:
+        """The client for that array as it is configured now."""
+        with self._lock:
+            kept = self._kept.get(array.name)
+            if kept is not None and kept.array == array:
+                return kept
+            self._kept[array.name] = made = Client(array)
+        if kept is not None:
+            kept.close()
+        return made
+
+    def keep(self, arrays: Mapping[str, Array]) -> None:
+        """Closes the clients of arrays that the configuration names no longer, or otherwise."""
+        with self._lock:
+            gone = [name for name, client in self._kept.items() if arrays.get(name) != client.array]
+            closed = [self._kept.pop(name) for name in gone]
+        for client in closed:
+            client.close()
+
+    def close(self) -> None:
+        """Closes all."""
+        self.keep({})

@@ -1,0 +1,6 @@
+"""Snapshots before a VM starts or arrives: which, under what name, and taken together where they can be."""
+
+from kvmontap.snapshots.commit import Outcome, Snapshotter
+from kvmontap.snapshots.plan import Plan, Request, plan
+
+__all__ = ["Outcome", "Plan", "Request", "Snapshotter", "plan"]
