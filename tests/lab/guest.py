@@ -1,6 +1,6 @@
 """A nested guest that starts within seconds under double emulation, and obeys the power button.
 
-It is one boot sector: it arms the ACPI power button, sleeps with HLT, and switches the machine off
+It is one boot sector: it arms the ACPI power button, writes K to its serial port, sleeps with HLT, and switches the machine off
 when the button is pressed, which is what `virsh shutdown` and libvirt-guests do.
 """
 
@@ -14,6 +14,9 @@ _CODE = bytes.fromhex(
     "ba0206"    # mov dx, PM1_EN
     "b80001"    # mov ax, PWRBTN_EN
     "ef"        # out dx, ax
+    "baf803"    # mov dx, the first serial port: say that we are up
+    "b04b"      # mov al, 'K'
+    "ee"        # out dx, al
     "ba0006"    # mov dx, PM1_STS
     "fb"        # sleep: sti
     "f4"        # hlt
@@ -31,6 +34,11 @@ DISK_BYTES = 1 << 20
 def disk() -> bytes:
     """Content of the guest's raw disk image, 1 MiB."""
     return (_CODE.ljust(510, b"\0") + b"\x55\xaa").ljust(DISK_BYTES, b"\0")
+
+
+def serial_log(name: str) -> str:
+    """File on the KVM host that holds a K once the guest has booted, and is emptied at its start."""
+    return f"/var/log/libvirt/qemu/{name}-serial.log"
 
 
 def domain_xml(name: str, source: str, pool: str = "") -> str:
@@ -57,7 +65,7 @@ def domain_xml(name: str, source: str, pool: str = "") -> str:
     </disk>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
-    <serial type='pty'/>
+    <serial type='file'><source path='{serial_log(name)}'/></serial>
   </devices>
 </domain>
 """

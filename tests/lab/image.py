@@ -66,7 +66,8 @@ DISABLED = (
 ).split()
 MASKED = (
     "systemd-hwdb-update.service systemd-pstore.service systemd-binfmt.service getty@tty1.service"
-    " serial-getty@ttyS0.service nvmf-autoconnect.service nvmefc-boot-connections.service"
+    " serial-getty@ttyS0.service ifupdown-pre.service modprobe@drm.service modprobe@fuse.service"
+    " systemd-udev-load-credentials.service rpc-statd-notify.service nvmf-autoconnect.service nvmefc-boot-connections.service"
 ).split()
 #: The other profiles have nothing to confine here, and parsing them all takes 23 s under emulation.
 APPARMOR_PROFILES = {"usr.sbin.libvirtd", "usr.lib.libvirt.virt-aa-helper"}

@@ -23,17 +23,15 @@ $B mount -t ext4 -o rw,noatime /dev/vda /new
 echo "$name" > /new/etc/hostname
 echo "000000000000000000000000000000$number" > /new/etc/machine-id
 {
-    echo "auto lo"
-    echo "iface lo inet loopback"
+    echo "link set lo up"
     for net in 0 1 2; do
-        echo "auto eth$net"
-        echo "iface eth$net inet static"
-        echo "    address 10.9.$net.$number/24"
+        echo "address replace 10.9.$net.$number/24 brd + dev eth$net"
+        echo "link set eth$net up"
     done
-    echo "auto eth3"
-    echo "iface eth3 inet static"
-    echo "    address 10.0.2.15/24"
-} > /new/etc/network/interfaces
+    echo "address replace 10.0.2.15/24 dev eth3"
+    echo "link set eth3 up"
+} > /new/etc/network/lab-up
+for net in 0 1 2; do echo "link set eth$net down"; done > /new/etc/network/lab-down
 $B mount --move /dev /new/dev
 $B mount --move /proc /new/proc
 $B mount --move /sys /new/sys
