@@ -1,0 +1,81 @@
+"""Storage pools of a running libvirt: the one module of kvmontap that imports libvirt.
+
+The import takes place with the connection, so that whoever only reads a plan does not need the bindings.  Calls are synchronous
+and have no timeout (libvirt accepts no client before its autostart is through): callers bring their own deadline.
+"""
+
+from typing import Any, Dict
+
+from kvmontap.pools.plan import State
+
+URI = "qemu:///system"
+
+
+class PoolError(Exception):
+    """What libvirt refused, in one sentence."""
+
+
+class Libvirt:
+    """A connection; `with` closes it."""
+
+    def __init__(self, uri: str = URI) -> None:
+        try:
+            import libvirt  # pylint: disable=import-outside-toplevel
+        except ImportError as error:
+            raise PoolError(f"libvirt's Python bindings cannot be loaded ({error}); install python3-libvirt") from None
+        self._error = libvirt.libvirtError
+        self._api = libvirt
+        libvirt.registerErrorHandler(lambda context, error: None, None)  # it would print to stderr by itself
+        try:
+            self._connection = libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            raise PoolError(f"libvirt does not answer at {uri}: {_message(error)}; look at: systemctl status libvirtd") from None
+
+    def __enter__(self) -> "Libvirt":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        try:
+            self._connection.close()
+        except self._error:
+            pass
+
+    def pools(self) -> Dict[str, State]:
+        """Every pool that libvirt knows, by name."""
+        found = {}
+        for pool in self._call("list its storage pools", self._connection.listAllStoragePools):
+            try:
+                persistent = bool(pool.isPersistent())
+                text = pool.XMLDesc(self._api.VIR_STORAGE_XML_INACTIVE if persistent else 0)
+                found[pool.name()] = State(text, bool(pool.isActive()), bool(pool.autostart()), persistent)
+            except self._error as error:
+                if error.get_error_code() != self._api.VIR_ERR_NO_STORAGE_POOL:  # it has gone meanwhile
+                    raise PoolError(f"libvirt does not tell about its storage pools: {_message(error)}") from None
+        return found
+
+    def define(self, name: str, text: str) -> None:
+        """Define a persistent pool, not active and without autostart."""
+        self._call(f"define pool {name}", self._connection.storagePoolDefineXML, text, 0)
+
+    def start(self, name: str) -> None:
+        self._call(f"start pool {name}", lambda: self._pool(name).create(0))
+
+    def stop(self, name: str) -> None:
+        """Stop a pool; for one of type dir this touches neither files nor mounts."""
+        self._call(f"stop pool {name}", lambda: self._pool(name).destroy())
+
+    def autostart(self, name: str, flag: bool) -> None:
+        self._call(f"set autostart of pool {name}", lambda: self._pool(name).setAutostart(int(flag)))
+
+    def _pool(self, name: str) -> Any:
+        return self._connection.storagePoolLookupByName(name)
+
+    def _call(self, what: str, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except self._error as error:
+            raise PoolError(f"libvirt did not {what}: {_message(error)}") from None
+
+
+def _message(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
