@@ -33,7 +33,8 @@ def commands(parser: argparse.ArgumentParser) -> str:
         for action in sub._actions:  # pylint: disable=protected-access
             if isinstance(action, argparse._HelpAction):
                 continue
-            name = ", ".join(action.option_strings) + (f" {action.metavar}" if action.metavar else "") if action.option_strings else action.dest
+            name = ", ".join(action.option_strings) or action.dest
+            name += f" {action.metavar}" if action.option_strings and action.metavar else ""
             parts.append(f"    **{name}**: {(action.help or '') % vars(action)}\n")
     return "\n".join(parts)
 

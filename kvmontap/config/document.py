@@ -32,7 +32,8 @@ def example() -> str:
     lines += _subsection("kvmnfs01", [key for key in POOL if not key.protocols or NFS in key.protocols], {"protocol": NFS})
     lines += _subsection("kvmsmb01", [key for key in POOL if SMB in key.protocols], {"protocol": SMB, "server": "files.example.com"})
     lines += _section("clusters", "kvmcl01", CLUSTER, {})
-    lines += ["#         [[[nodes]]]  # number by position, or \"address, port, number\"", "#         kvm01 = 172.21.35.21", "#         kvm02 = 172.21.35.22", ""]
+    lines += ["#         [[[nodes]]]  # number by position, or \"address, port, number\"",
+              "#         kvm01 = 172.21.35.21", "#         kvm02 = 172.21.35.22", ""]
     for name, keys in POLICIES.items():
         lines += [f"# [{name}]  # {_TITLES[name]}; a pool may override any key in [[[{name}]]]"]
         lines += [line.replace("#     ", "# ", 1) for line in _keys(keys, {})] + [""]

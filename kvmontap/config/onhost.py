@@ -84,7 +84,8 @@ def _pool(pool: Pool, root: str) -> Iterator[Tuple[str, str]]:
     if pool.target:
         link = _link(pool.target, root)
         if link:
-            yield "target", f"{link} is a symbolic link; systemd mounts on real directories only, so name {os.path.realpath(under(root, link))}"
+            real = os.path.realpath(under(root, link))
+            yield "target", f"{link} is a symbolic link; systemd mounts on real directories only, so name {real}"
         elif os.path.lexists(under(root, pool.target)) and not os.path.isdir(under(root, pool.target)):
             yield "target", f"{pool.target} is not a directory"
 

@@ -14,8 +14,9 @@ from kvmontap.config.table import KEYS
 
 LARGEST = 8 << 20  # bytes; a file beyond is not a configuration
 
-_HEADER = re.compile(r"\s*(\[+)\s*(.*?)\s*(\]+)\s*(#.*)?$")
-_PAIR = re.compile(r"""\s*("[^"]*"|'[^']*'|[^'"=\s\[#][^=]*?)\s*=""")
+# Text, not compiled: only a broken file needs them, and `re` keeps what it has compiled.
+_HEADER = r"\s*(\[+)\s*(.*?)\s*(\]+)\s*(#.*)?$"
+_PAIR = r"""\s*("[^"]*"|'[^']*'|[^'"=\s\[#][^=]*?)\s*="""
 _WORDS = {  # ConfigObj's exception -> what to tell
     "DuplicateError": "stands here for the second time; keep one of the two",
     "NestingError": "has a bracket too many or too few; write [section], [[pool]] or [[[gate]]]",
@@ -75,7 +76,7 @@ def blocks(lines: List[str]) -> List[Block]:
     for index, line in enumerate(lines):
         if line.lstrip()[:1] != "[":
             continue
-        found = _HEADER.match(line)
+        found = re.match(_HEADER, line)
         name = _unquote(found.group(2)) if found else line.strip(" \t[]")
         depth = _depth(found, line, name)
         path = (path + ("",) * depth)[: depth - 1] + (name,)
@@ -84,7 +85,7 @@ def blocks(lines: List[str]) -> List[Block]:
     return [Block(start, end, where) for (start, where), end in zip(starts, ends)]
 
 
-def _depth(found: Optional[re.Match], line: str, name: str) -> int:
+def _depth(found: "Optional[re.Match]", line: str, name: str) -> int:
     """How deep a header stands; where its brackets do not match, the deeper reading, unless the name is a section's."""
     opened = len(found.group(1)) if found else len(line.lstrip()) - len(line.lstrip().lstrip("["))
     closed = len(found.group(3)) if found else 0
@@ -119,7 +120,7 @@ def _drop(error, lines, kept, errors, dropped) -> bool:
 
 def _bare(line: str) -> bool:
     """Whether `line` is a header with the wrong number of brackets, and not the second one of its name."""
-    found = _HEADER.match(line)
+    found = re.match(_HEADER, line)
     return not found or len(found.group(1)) != len(found.group(3))
 
 
@@ -128,7 +129,7 @@ def _reason(kind: str, line: str) -> str:
         kind = "NestingError"
     if kind == "ParseError" and ("\"\"\"" in line or "'''" in line):
         return "begins a text with three quotes that never ends; write the value on one line"
-    pair = _PAIR.match(line)
+    pair = re.match(_PAIR, line)
     named = f"{_unquote(pair.group(1).strip())} " if kind == "DuplicateError" and pair else ""
     return named + _WORDS.get(kind, _WORDS["ParseError"])
 
@@ -158,7 +159,7 @@ def index_of(lines: Tuple[str, ...]) -> Dict[Tuple[str, ...], Tuple[int, Dict[st
     for block in blocks(list(lines)):
         keys: Dict[str, int] = {}
         for number in range(block.start, block.end):
-            pair = _PAIR.match(lines[number])
+            pair = re.match(_PAIR, lines[number])
             if pair:
                 keys.setdefault(_unquote(pair.group(1).strip()), number + 1)
         found.setdefault(block.path, (block.start + 1 if block.path else 0, keys))

@@ -1,22 +1,21 @@
 """From the text of one value to what it means; a ValueError's text is the reason, one clause.
 
 Every function takes the key's row of the table and the value as ConfigObj gives it: a string, or a list of strings where
-the value had commas.  On the boot path: imports `re` (which configobj has loaded) and nothing else of weight.
+the value had commas.  On the boot path: no regular expressions, since compiling a dozen of them takes longer than reading
+a configuration.
 """
 
-import re
 from typing import Callable, Dict, List, Tuple, Union
 
 from kvmontap.config.table import Key
 
 Raw = Union[str, List[str]]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029]")
-_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
-_IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
-_DOTS = re.compile(r"[0-9.]+")
-_NAME = re.compile(r"\w[\w.+-]{0,127}")
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS = "0123456789"
+_SPACES = "\u00a0\u202f\u3000"  # printable for everybody but Python
+_POWERS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZES = {"": 1, "%": 1, "B": 1, **{letter + tail: size for letter, size in _POWERS.items() for tail in ("", "B", "iB")}}
 _SPANS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 # A mount on one of these would hide the running system.
 _OWN = ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys",
@@ -34,16 +33,37 @@ def convert(key: Key, raw: Raw) -> object:
 
 def refuse_control(text: str) -> None:
     """ValueError for text that no value may have: control characters, line ends, bytes that are not UTF-8."""
-    if _CONTROL.search(text):
-        raise ValueError("has a control character or a line break in it; write it on one line")
-    if any("\udc80" <= char <= "\udcff" for char in text):
+    if text.isprintable():
+        return
+    if any("\ud800" <= char <= "\udfff" for char in text):
         raise ValueError("is not UTF-8 text; save the file as UTF-8")
+    if not all(char.isprintable() or char in _SPACES for char in text):
+        raise ValueError("has a control character or a line break in it; write it on one line")
 
 
 def _one(raw: Raw) -> str:
     if isinstance(raw, list):
         raise ValueError("takes one value; put it in quotes if it has a comma")
     return raw.strip()
+
+
+def _made_of(text: str, alphabet: str, longest: int) -> bool:
+    """Whether `text` is 1 to `longest` characters of `alphabet`."""
+    return 0 < len(text) <= longest and all(char in alphabet for char in text)
+
+
+def _spaced(text: str) -> bool:
+    return any(char.isspace() for char in text)
+
+
+def _measure(text: str, units: Dict[str, float]) -> Tuple[float, str]:
+    """A decimal number and its unit; ValueError (without a reason) for anything else."""
+    digits = text.rstrip(_LETTERS + "% ")
+    unit = text[len(digits) :].strip()
+    whole, point, part = digits.partition(".")
+    if unit not in units or not _made_of(whole, _DIGITS, 15) or (point and not _made_of(part, _DIGITS, 6)):
+        raise ValueError
+    return float(digits), unit
 
 
 def _many(raw: Raw) -> Tuple[str, ...]:
@@ -75,25 +95,26 @@ def _bounded(key: Key, number: float, text: str) -> float:
 
 def integer(key: Key, raw: Raw) -> int:
     value = _one(raw)
-    if not re.fullmatch(r"[+-]?[0-9]{1,12}", value):
+    if not _made_of(value[1:] if value[:1] in ("+", "-") else value, _DIGITS, 12):
         raise ValueError(f"is {value!r}, must be a whole number")
     return int(_bounded(key, int(value), value))
 
 
 def seconds(key: Key, raw: Raw) -> float:
     value = _one(raw)
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(s|min|h|d)?", value)
-    if not found:
-        raise ValueError(f"is {value!r}, must be seconds, such as 90, or a number with s, min, h or d")
-    return _bounded(key, float(found.group(1)) * _SPANS[found.group(2) or ""], value)
+    try:
+        number, unit = _measure(value, _SPANS)
+    except ValueError:
+        raise ValueError(f"is {value!r}, must be seconds, such as 90, or a number with s, min, h or d") from None
+    return _bounded(key, number * _SPANS[unit], value)
 
 
 def amount(_key: Key, raw: Raw) -> Tuple[float, str]:
     value = _one(raw)
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(%|[KMGT])?(?:i?B)?", value)
-    if not found:
-        raise ValueError(f"is {value!r}, must be a share such as 5% or a size such as 20G")
-    number, unit = float(found.group(1)), found.group(2) or ""
+    try:
+        number, unit = _measure(value, _SIZES)
+    except ValueError:
+        raise ValueError(f"is {value!r}, must be a share such as 5% or a size such as 20G") from None
     if unit != "%":
         return (number * _SIZES[unit], "B")
     if number >= 100:
@@ -103,14 +124,15 @@ def amount(_key: Key, raw: Raw) -> Tuple[float, str]:
 
 def word(_key: Key, raw: Raw) -> str:
     value = _one(raw)
-    if re.search(r"\s", value):
+    if _spaced(value):
         raise ValueError(f"is {value!r}, must not have a space in it")
     return value
 
 
 def name(_key: Key, raw: Raw) -> str:
     value = _one(raw)
-    if value and not _NAME.fullmatch(value):
+    if value and (len(value) > 128 or not (value[0].isalnum() or value[0] == "_")
+                  or not all(char.isalnum() or char in "_-+." for char in value)):
         raise ValueError(f"is {value!r}, must be letters, digits, '_', '-', '+' and '.', at most 128")
     return value
 
@@ -118,7 +140,7 @@ def name(_key: Key, raw: Raw) -> str:
 def words(_key: Key, raw: Raw) -> Tuple[str, ...]:
     values = _many(raw)
     for value in values:
-        if re.search(r"\s", value):
+        if _spaced(value):
             raise ValueError(f"has {value!r}; put commas between the values")
     return values
 
@@ -128,13 +150,19 @@ def address(text: str) -> str:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in bare:
         return _ipv6(bare)
-    if _DOTS.fullmatch(bare):
-        if not _IPV4.fullmatch(bare) or any(int(part) > 255 for part in bare.split(".")):
+    parts = bare.split(".")
+    if not bare.strip(_DIGITS + "."):
+        if len(parts) != 4 or not all(_made_of(part, _DIGITS, 3) and int(part) < 256 for part in parts):
             raise ValueError(f"has {text!r}, which is no IPv4 address")
         return bare
-    if bare != text or len(bare) > 253 or not _HOST.fullmatch(bare):
+    labels = parts[:-1] if len(parts) > 1 and not parts[-1] else parts  # a name may end in a dot
+    if bare != text or len(bare) > 253 or not all(_label(one) for one in labels):
         raise ValueError(f"has {text!r}, which is no host name or address")
     return bare
+
+
+def _label(text: str) -> bool:
+    return _made_of(text, _LETTERS + _DIGITS + "-_", 63) and text[0] != "-" and text[-1] != "-"
 
 
 def _ipv6(text: str) -> str:
@@ -145,7 +173,7 @@ def _ipv6(text: str) -> str:
         inet_pton(AF_INET6, bare)
     except (OSError, UnicodeError):
         raise ValueError(f"has {text!r}, which is no IPv6 address") from None
-    if percent and not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", zone):
+    if percent and not _made_of(zone, _LETTERS + _DIGITS + "_.-", 15):
         raise ValueError(f"has {text!r}, whose interface after '%' is not a name")
     return text
 
@@ -160,11 +188,13 @@ def hosts(_key: Key, raw: Raw) -> Tuple[str, ...]:
 
 def endpoint(text: str) -> str:
     """host, host:port, IPv6 or [IPv6]:port, checked; IPv6 comes back in brackets."""
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?", text)
-    if not found:
-        return f"[{address(text)}]"
-    host, port = address(found.group(1)), found.group(2)
-    if port and not 0 < int(port) < 65536:
+    before, colon, port = text.rpartition(":")
+    if not colon or (":" in before and not before.startswith("[")) or text.endswith("]"):
+        before, port = text, ""
+    elif not port:
+        raise ValueError(f"has {text!r}, whose port is missing")
+    host = address(before)
+    if port and not (_made_of(port, _DIGITS, 5) and 0 < int(port) < 65536):
         raise ValueError(f"has {text!r}, whose port is not from 1 to 65535")
     return (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
 
@@ -192,7 +222,7 @@ def path(_key: Key, raw: Raw) -> str:
 def optionpath(key: Key, raw: Raw) -> str:
     """A path that stands inside a mount option, where a comma would begin another option."""
     value = path(key, raw)
-    if "," in value or re.search(r"\s", value):
+    if "," in value or _spaced(value):
         raise ValueError(f"is {value!r}, must have no comma and no space in it, since it becomes a mount option")
     return value
 
@@ -227,21 +257,22 @@ def export(_key: Key, raw: Raw) -> str:
 
 def share(_key: Key, raw: Raw) -> str:
     value = _one(raw)
-    if not value or re.search(r'[\\/:*?"<>|,]', value) or value in (".", ".."):
+    if not value or any(char in '\\/:*?"<>|,' for char in value) or value in (".", ".."):
         raise ValueError(f"is {value!r}, must be the name of a share without slashes and commas")
     return value
 
 
 def wwid(_key: Key, raw: Raw) -> str:
     value = _one(raw)
-    if value and not re.fullmatch(r"[A-Za-z0-9._-]{8,128}", value):
+    if value and not (len(value) > 7 and _made_of(value, _LETTERS + _DIGITS + "._-", 128)):
         raise ValueError(f"is {value!r}, must be a WWID as multipath -ll shows it")
     return value
 
 
 def uuid(_key: Key, raw: Raw) -> str:
     value = _one(raw).lower()
-    if value and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value):
+    if value and ([len(part) for part in value.split("-")] != [8, 4, 4, 4, 12]
+                  or not _made_of(value.replace("-", ""), "0123456789abcdef", 32)):
         raise ValueError(f"is {value!r}, must be a UUID as nvme list shows it")
     return value
 
@@ -256,7 +287,7 @@ def options(_key: Key, raw: Raw) -> str:
     words_ = [part.strip() for part in typed if part.strip()]
     for option in words_:
         head = option.partition("=")[0]
-        if re.search(r"\s", option):
+        if _spaced(option):
             raise ValueError(f"has {option!r}; put commas between the options")
         if head.startswith("x-systemd.") or head in _FSTAB_WORDS:
             raise ValueError(f"has {option!r}, which only means something in fstab; use [boot] for how a pool is brought up")
@@ -277,7 +308,7 @@ def occasions(_key: Key, raw: Raw) -> Tuple[str, ...]:
 
 def label(_key: Key, raw: Raw) -> str:
     value = _one(raw)
-    if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,31}", value):
+    if value and not _made_of(value, _LETTERS + _DIGITS + "_-", 31):
         raise ValueError(f"is {value!r}, must be 1 to 31 letters, digits, '_' and '-'")
     return value
 
