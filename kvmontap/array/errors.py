@@ -84,7 +84,7 @@ def refused(status: int, body: object, where: Where) -> ArrayError:
     """The ArrayError for an HTTP status of 400 or more, or for a failed job (status 0)."""
     code, message = ontap_error(body)
     told = one_line(f"{message} (ONTAP {code})" if message and code else message or f"HTTP {status}")
-    if code == NOT_AUTHORISED or status == 403:
+    if code == NOT_AUTHORISED or (status == 403 and not code):
         made = finding("array.rights", array=where.array, user=where.user, doing=where.doing, what=where.what)
     elif status == 401:
         made = finding("array.login", array=where.array, address=where.address, user=where.user)

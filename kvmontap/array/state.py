@@ -141,11 +141,12 @@ def _share(client: Client, share: str, svm: Mapping[str, str], deadline: float) 
     unknown = finding("volume.unknown", array=client.array.name, volume=f"with an SMB share {share}")
     if not share or QUERY_CHARACTERS & set(share):
         return unknown
-    found = [
-        record
-        for record in client.records("CifsShare", _SHARE_FIELDS, deadline, **{**svm, "name": share})
-        if text(record, "name").lower() == share.lower()
-    ]
+    found: List[Mapping[str, Any]] = []
+    for asked in (share, "*"):  # SMB does not heed the case of a share's name; a query does
+        records = client.records("CifsShare", _SHARE_FIELDS, deadline, most=5000, **{**svm, "name": asked})
+        found = [record for record in records if text(record, "name").lower() == share.lower()]
+        if found:
+            break
     if not found:
         return unknown
     if len(found) > 1:
