@@ -1,0 +1,115 @@
+"""`python3 -m kvmontap.daemon [--socket PATH] [--config FILE]`: kvmontapd, by systemd's socket or by hand."""
+
+import argparse
+import os
+import socket
+import stat
+import sys
+from typing import List, Optional
+
+from kvmontap import applied, hook
+from kvmontap.daemon import service
+from kvmontap.daemon.configuration import ConfigurationFile
+from kvmontap.daemon.requests import serve
+from kvmontap.daemon.server import BACKLOG, Server
+from kvmontap.gate import report
+from kvmontap.gate.assemble import pipeline
+from kvmontap.gate.configured import Configured
+from kvmontap.host.probe import Prober
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Runs until SIGTERM; 0, or 1 where the socket cannot be had."""
+    options = parser().parse_args(argv)
+    try:
+        listeners = opened(options.socket)
+    except OSError as error:
+        print(f"kvmontapd: {options.socket} cannot be listened on: {error.strerror}; is another one running?", file=sys.stderr)
+        return 1
+    prober = Prober()
+    configuration = ConfigurationFile(options.config, applied.read, tell_configuration)
+    configuration.current()
+    line = pipeline(configuration.current, os.path.dirname(options.socket), prober)
+
+    def reload() -> None:
+        service.reloading()
+        configuration.reload()
+        service.notify("READY=1")
+
+    server = Server(
+        listeners,
+        lambda connection: serve(connection, line.handle),
+        reload,
+        lambda: service.notify("WATCHDOG=1"),
+        service.watchdog_seconds(),
+    )
+    service.notify("READY=1")
+    server.run()
+    prober.close()
+    # A thread that waits for a hung mount must not keep us: systemd would wait for it in vain.
+    os._exit(0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="kvmontapd", description="Tells libvirt's qemu hook whether a VM's storage is healthy.")
+    made.add_argument(
+        "--socket",
+        metavar="PATH",
+        default=os.environ.get("KVMONTAP_SOCKET", hook.SOCKET),
+        help="listen here when systemd hands over no socket (default: %(default)s)",
+    )
+    made.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("KVMONTAP_CONF", hook.CONF),
+        help="the configuration (default: %(default)s)",
+    )
+    return made
+
+
+def opened(path: str) -> List[socket.socket]:
+    """The sockets to serve: systemd's, else one of our own at `path`, mode 0600."""
+    handed = service.listening_sockets()
+    if handed:
+        return [socket.socket(fileno=number) for number in handed]
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        own.connect(path)
+    except OSError:
+        pass  # nobody serves it
+    else:
+        raise OSError(0, "somebody answers there")
+    finally:
+        own.close()
+    try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        own.bind(path)
+    finally:
+        os.umask(mask)
+    own.listen(BACKLOG)
+    return [own]
+
+
+def tell_configuration(found: Configured) -> None:
+    """What was read, in the journal and in the service's status line."""
+    pools = len(found.config.pools)
+    said = f"{found.config.path}: {pools} pool{'' if pools == 1 else 's'}"
+    if found.problems:
+        said += f", {len(found.problems)} problem{'' if len(found.problems) == 1 else 's'} (kvmontap check)"
+    priority = service.WARNING if found.problems else service.INFO
+    service.log(priority, said, MESSAGE_ID=report.CONFIGURATION)
+    for problem in found.problems[:20]:
+        service.log(service.WARNING, str(problem), MESSAGE_ID=report.CONFIGURATION)
+    service.notify(f"STATUS={said}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Puts the pipeline together from the real parts: what kvmontapd and the hook without a daemon have in common."""
+
+import os
+from typing import Callable, Tuple
+
+from kvmontap.array import Clients, look
+from kvmontap.domain import pooldefs
+from kvmontap.gate.configured import Configured
+from kvmontap.gate.health import Doctor
+from kvmontap.gate.images import Images, on_this_host, place
+from kvmontap.gate.memory import Arrivals, FirstSeen
+from kvmontap.gate.pipeline import Pipeline
+from kvmontap.host.match import match
+from kvmontap.host.probe import Prober
+from kvmontap.model import Domain
+from kvmontap.snapshots import Snapshotter
+
+
+def pipeline(current: Callable[[], Configured], run_dir: str, prober: Prober) -> Pipeline:
+    """A pipeline over the real host and the real arrays.
+
+    current() gives the configuration to judge by; run_dir is where arrivals are remembered (/run/kvmontap); whoever owns
+    the prober closes it.
+    """
+    clients = Clients()
+    doctor = Doctor(
+        hits=hits,
+        check=prober.check,
+        look=lambda array, pool, deadline: look(clients.get(array), pool, deadline),
+        behind=Images(prober.commands).behind,
+        place=place,
+        on_this_host=on_this_host,
+        first_seen=FirstSeen(),
+    )
+    return Pipeline(current, doctor, clients, Snapshotter(), Arrivals(os.path.join(run_dir, "arrivals")))
+
+
+def hits(domain: Domain, found: Configured) -> Tuple:
+    """The pools that a domain touches, without those that the domain itself hosts (ONTAP Select in a VM)."""
+    pools = found.config.pools
+    touched = match(domain, found.config, pooldefs.read(), found.broken)
+    return tuple(hit for hit in touched if hit.broken or pools[hit.pool].hosted_on != domain.name)

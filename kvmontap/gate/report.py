@@ -1,0 +1,59 @@
+"""A verdict as journal lines: one of a kind per line, with the fields that a search or an alert needs.  Pure.
+
+The message ids are stable; units/kvmontapd.catalog explains each.
+"""
+
+from typing import Dict, List, NamedTuple
+
+from kvmontap.gate.verdict import Event, told
+from kvmontap.model import OK, Verdict
+
+REFUSED = "d86dc2dbea904c8f8e2177f550a75e21"
+LET_THROUGH = "d09609aafd9a4219a94c5c345b78bc37"
+SNAPSHOT = "050349c11e5446b9ad7a70279220a751"
+FAULT = "dfe68f58f3d1407b8eec39323222839c"
+CONFIGURATION = "9636d84700ef42b68f4ceee66a991879"
+
+ERR, WARNING, NOTICE, INFO = 3, 4, 5, 6
+
+
+class Line(NamedTuple):
+    """One line for the journal."""
+
+    priority: int
+    message: str
+    fields: Dict[str, str]
+
+
+def lines(event: Event, verdict: Verdict) -> List[Line]:
+    """What a verdict leaves in the journal; nothing for a VM that is none of our business."""
+    about = {"VM": event.name, "KVMONTAP_OPERATION": event.op}
+    made: List[Line] = []
+    refused = False
+    for health in verdict.healths:
+        for finding in health.findings:
+            if finding.health == OK:
+                continue
+            fields = {"CODE": finding.code, "KVMONTAP_POOL": health.pool, "KVMONTAP_HEALTH": finding.health, **about}
+            if not verdict.allow and finding.code == verdict.code and not refused:
+                refused = True
+                # What the refusal is for heads the lines, in the words that the user has read.
+                made.insert(0, Line(ERR, verdict.sentence, {"MESSAGE_ID": REFUSED, **fields}))
+                continue
+            message_id = LET_THROUGH if verdict.allow else REFUSED
+            text = f"VM {event.name}: {told(health.pool, finding)}"
+            made.append(Line(WARNING, text, {"MESSAGE_ID": message_id, **fields}))
+    if not verdict.healths:
+        for warning in verdict.warnings:
+            text = f"VM {event.name} passes unchecked: {warning}"
+            made.append(Line(WARNING, text, {"MESSAGE_ID": LET_THROUGH, "CODE": verdict.code, **about}))
+    for snapshot in verdict.snapshots:
+        text = f"VM {event.name}: snapshot before {event.op} of volume {snapshot}"
+        made.append(Line(INFO, text, {"MESSAGE_ID": SNAPSHOT, "KVMONTAP_SNAPSHOT": snapshot, **about}))
+    return made
+
+
+def fault(event: Event, error: BaseException) -> Line:
+    """A fault of our own, for which a VM was let through unchecked."""
+    text = f"VM {event.name} was let through unchecked, kvmontap itself failed: {type(error).__name__}: {error}"
+    return Line(ERR, text, {"MESSAGE_ID": FAULT, "VM": event.name, "CODE": "gate.error"})
