@@ -5,6 +5,7 @@ Callers get plain dictionaries of untrusted JSON (kvmontap.array.answers reads t
 
 import logging
 import os
+import ssl
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from kvmontap.array import login as logins
 from kvmontap.array.answers import AnswerError, one_line, text
-from kvmontap.array.errors import ArrayError, Where, explain, unusable
+from kvmontap.array.errors import ArrayError, Where, explain
 from kvmontap.config.secrets import SecretError
 from kvmontap.model import Array
 from kvmontap.reasons import finding
@@ -129,11 +130,9 @@ class Client:
             return self._records(resource, fields, deadline, most, parents, filters, what)
         except ArrayError as error:
             # A kept connection that the array had given up shows only now.  Reading twice does no harm.
-            if not error.maybe_done or error.status or time.monotonic() >= deadline:
+            if not error.hung_up or time.monotonic() >= deadline:
                 raise
-            if error.finding.text.endswith("it closed the connection"):
-                return self._records(resource, fields, deadline, most, parents, filters, what)
-            raise
+            return self._records(resource, fields, deadline, most, parents, filters, what)
 
     def _records(
         self, resource: str, fields: Iterable[str], deadline: float, most: int, parents: Tuple[str, ...],
@@ -177,7 +176,7 @@ class Client:
 
     def where(self, what: str, doing: str = "read") -> Where:
         """The names that a sentence about this array needs."""
-        return Where(self.array.name, self.array.address, self._user, what, doing)
+        return Where(self.array.name, self.array.address, self._user, what, doing, bool(self.array.certificate))
 
     @contextmanager
     def _talking(self, deadline: float, what: str, doing: str = "read") -> Iterator[_Library]:
@@ -218,7 +217,7 @@ class Client:
         try:
             context = library.transport.tls_context(self.array.ca)
         except OSError as error:  # ssl.SSLError is one
-            reason = error.strerror if error.errno and error.strerror else "it holds no certificate in PEM"
+            reason = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
             raise SecretError(f"ca={self.array.ca} cannot be used: {one_line(reason)}") from None
         host, port = split_address(self.array.address)
         if login.certificate:

@@ -22,11 +22,18 @@ class ArrayError(Exception):
     """One failed operation on an array.
 
     `finding` says it for people; `ontap_code` and `message` are the array's own ("" where it said nothing); `status` is
-    HTTP's (0 without an answer); `maybe_done` is true where a request went out and no answer to it came back.
+    HTTP's (0 without an answer); `maybe_done` is true where a request went out and no usable answer to it came back, and `hung_up`
+    where the array closed the connection instead of answering, as it does with one that has been idle for too long.
     """
 
     def __init__(
-        self, finding: Finding, ontap_code: str = "", message: str = "", status: int = 0, maybe_done: bool = False
+        self,
+        finding: Finding,
+        ontap_code: str = "",
+        message: str = "",
+        status: int = 0,
+        maybe_done: bool = False,
+        hung_up: bool = False,
     ) -> None:
         super().__init__(finding.text)
         self.finding = finding
@@ -34,6 +41,7 @@ class ArrayError(Exception):
         self.message = message
         self.status = status
         self.maybe_done = maybe_done
+        self.hung_up = hung_up
 
 
 class Where(NamedTuple):
@@ -44,6 +52,7 @@ class Where(NamedTuple):
     user: str  # the account, or "its certificate", "its token"
     what: str  # "volumes", "snapshots", ...
     doing: str = "read"
+    certificate: bool = False  # whether we log in with one
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -76,6 +85,9 @@ def explain(error: BaseException, where: Where, seconds: float) -> ArrayError:
     for one in chain:
         if isinstance(one, ssl.SSLError) and _is_certificate_alert(one):
             return ArrayError(finding("array.login", array=where.array, address=where.address, user=where.user))
+    if _find(chain, http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError):
+        doubt = " (it may not take our certificate)" if where.certificate else ""
+        return _made("array.no-answer", where, f"it closed the connection{doubt}", maybe_done=True, hung_up=True)
     code, words, maybe_done = _plain(chain, seconds)
     return _made(code, where, words, maybe_done=maybe_done)
 
@@ -109,8 +121,9 @@ def unusable(where: Where, words: str, maybe_done: bool = False) -> ArrayError:
     return _made("array.answer", where, words, maybe_done=maybe_done)
 
 
-def _made(code: str, where: Where, words: str, maybe_done: bool = False) -> ArrayError:
-    return ArrayError(finding(code, array=where.array, address=where.address, error=words), maybe_done=maybe_done)
+def _made(code: str, where: Where, words: str, maybe_done: bool = False, hung_up: bool = False) -> ArrayError:
+    made = finding(code, array=where.array, address=where.address, error=words)
+    return ArrayError(made, maybe_done=maybe_done, hung_up=hung_up)
 
 
 def _body(response: object) -> object:
@@ -146,8 +159,6 @@ def _plain(chain: Tuple[BaseException, ...], seconds: float) -> Tuple[str, str, 
     if any(isinstance(one, (socket.timeout, TimeoutError)) for one in chain):
         connecting = any(type(one).__name__ in ("NewConnectionError", "ConnectTimeoutError") for one in chain)
         return "array.no-answer", f"nothing within {seconds:.1f} s", not connecting
-    if _find(chain, http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError):
-        return "array.no-answer", "it closed the connection", True
     if any(type(one).__name__ in ("IncompleteRead", "ChunkedEncodingError") for one in chain):
         return "array.answer", "it ends in the middle", True
     if any(type(one).__name__ == "JSONDecodeError" for one in chain):

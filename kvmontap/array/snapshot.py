@@ -56,7 +56,7 @@ def create(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float) -
     there = _is_there(client, volume, wanted, deadline, failure)
     if there:
         return
-    if failure.finding.text.endswith("it closed the connection") and time.monotonic() < asking:
+    if failure.hung_up and time.monotonic() < asking:
         # A kept connection that the array had given up.  The name makes a second request harmless.
         try:
             _ask(client, volume, wanted, asking)

@@ -159,7 +159,7 @@ class _Adapter(HTTPAdapter):
         try:
             left = remaining()
             response = super().send(request, stream=True, timeout=(left, left), verify=True, cert=None, proxies=None)
-            response.content  # read here, inside of the slot
+            _ = response.content  # read here, inside of the slot
             return response
         finally:
             self._slots.release()
