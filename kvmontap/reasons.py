@@ -60,6 +60,11 @@ REASONS: Dict[str, Reason] = {
     "transport.stuck": Reason(
         DEGRADED, "requests to {address} are stuck ({queued} waiting)", "check that LIF and its network"
     ),
+    "image.chain-unknown": Reason(
+        DEGRADED,
+        "what lies beneath {image} is not known: {error}",
+        "qemu-img info --backing-chain -U {image}",
+    ),
     # The array behind it.
     "array.no-answer": Reason(
         UNKNOWN, "array {array} ({address}) does not answer: {error}", "check its management LIF"

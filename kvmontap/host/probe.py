@@ -12,10 +12,10 @@ A stat(2) of the same path would be answered from the attribute cache.  It also 
 import errno
 import os
 import re
-import time
 from typing import Callable, NamedTuple, Optional, Tuple
 
 from kvmontap import command
+from kvmontap.domain import chain
 from kvmontap.host import address, match, mountinfo, nfs
 from kvmontap.model import NFS, SMB, Finding, Pool
 from kvmontap.reasons import finding
@@ -23,7 +23,6 @@ from kvmontap.units.escape import path_unit
 
 STAT = "/usr/bin/stat"
 GETENT = "/usr/bin/getent"
-PATIENCE = 5.0  # seconds of silence after which later callers are not kept waiting
 LOW = 1.5  # times min-free: below that a pool is degraded
 _TYPES = {NFS: ("nfs", "nfs4"), SMB: ("cifs", "smb3")}
 _ERRNO = {os.strerror(number): number for number in errno.errorcode}
@@ -46,8 +45,11 @@ class Prober:
         root: str = "/",
         commands: Optional[command.Commands] = None,
         mounts: Optional[Callable[[], Tuple[mountinfo.Mount, ...]]] = None,
+        patience: float = 5.0,
     ) -> None:
-        """`root`: where proc and sys are read; `mounts`: reads the mounts, by default below `root`."""
+        """`root`: where proc and sys are read; `mounts`: reads the mounts, by default below `root`; `patience`: seconds
+        of a mount's silence after which later callers are not kept waiting for it."""
+        self._patience = patience
         self.commands = commands if commands is not None else command.Commands()
         self._mounts = mounts if mounts is not None else lambda: mountinfo.read(root)
         self._transports = nfs.Transports(root)
@@ -80,6 +82,19 @@ class Prober:
             addresses = self._resolve(pool.server, deadline)
             found += self._transports.check(mount, addresses or (), deadline)
         return found
+
+    def backing(
+        self, path: str, deadline: float, form: str, what: str, may_open: Callable[[str], bool]
+    ) -> chain.Chain:
+        """domain.chain.backing, at most one question at a time for each mount that images lie on."""
+        mounts = self._mounts()
+        readlink = match.links(mounts)
+
+        def key(image: str) -> Tuple[str, int]:
+            mount = mountinfo.covering(mounts, match.real(image, readlink))
+            return (mount.device, mount.id) if mount is not None else ("", 0)
+
+        return chain.backing(path, deadline, form, what, self.commands, key, may_open)
 
     def close(self) -> None:
         """Kills the questions that are still under way."""
@@ -120,7 +135,7 @@ class Prober:
             if address.is_address(name):
                 found.append(address.plain(name))
                 continue
-            answer = self.commands.run(("getent", name), (GETENT, "ahosts", "--", name), deadline, PATIENCE)
+            answer = self.commands.run(("getent", name), (GETENT, "ahosts", "--", name), deadline, self._patience)
             if answer.state != command.ANSWERED or answer.status:
                 return None
             found.extend(address.plain(line.split()[0]) for line in answer.output.split("\n") if line.strip())
@@ -129,7 +144,7 @@ class Prober:
     def _statfs(self, target: str, mount: mountinfo.Mount, deadline: float) -> command.Answer:
         # A new mount in the place of a dead one (umount -l) is another question: it must not wait for the old one.
         argv = (STAT, "-f", "-c", "%S %b %a %c %d", "--", target)
-        return self.commands.run((target, mount.device, mount.id), argv, deadline, PATIENCE)
+        return self.commands.run((target, mount.device, mount.id), argv, deadline, self._patience)
 
 
 def _answered(pool: Pool, answer: command.Answer) -> Tuple[Finding, ...]:
