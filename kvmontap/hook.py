@@ -106,11 +106,11 @@ def decide_here(event, xml, started):
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
-        from kvmontap import daemonless
+        from kvmontap.gate import direct
 
         conf = os.environ.get("KVMONTAP_CONF", CONF)
         run_dir = os.path.dirname(os.environ.get("KVMONTAP_SOCKET", SOCKET))
-        return daemonless.decide(event, xml, conf, run_dir, started, LEAST)
+        return direct.decide(event, xml, conf, run_dir, started, LEAST)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         log_fault(event, error)
         return True, ""

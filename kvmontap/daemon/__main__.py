@@ -7,8 +7,7 @@ import stat
 import sys
 from typing import List, Optional
 
-from kvmontap import applied, hook
-from kvmontap.daemon import service
+from kvmontap import applied, hook, service
 from kvmontap.daemon.configuration import ConfigurationFile
 from kvmontap.daemon.requests import serve
 from kvmontap.daemon.server import BACKLOG, Server

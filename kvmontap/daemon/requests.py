@@ -4,7 +4,7 @@ import socket
 import time
 from typing import Callable
 
-from kvmontap.daemon import service
+from kvmontap import service
 from kvmontap.gate import report, wire
 from kvmontap.gate.pipeline import CallerGone
 from kvmontap.gate.verdict import Event
@@ -38,7 +38,7 @@ def serve(connection: socket.socket, handle: Callable[..., Verdict]) -> None:
             else:
                 verdict = Verdict(True, "", "")
         except CallerGone:
-            service.log(service.NOTICE, f"VM {name}: the hook did not wait for its verdict", VM=name)
+            service.log(service.NOTICE, f"VM {name}: the hook did not wait for its verdict", KVMONTAP_DOMAIN=name)
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep a VM down
             service.log(*report.fault(event, error)[:2], **report.fault(event, error).fields)
@@ -46,7 +46,7 @@ def serve(connection: socket.socket, handle: Callable[..., Verdict]) -> None:
         try:
             connection.sendall(wire.reply(verdict.allow, verdict.sentence))
         except OSError:
-            service.log(service.NOTICE, f"VM {name}: the hook did not wait for its verdict", VM=name)
+            service.log(service.NOTICE, f"VM {name}: the hook did not wait for its verdict", KVMONTAP_DOMAIN=name)
     for line in report.lines(event, verdict):
         service.log(line.priority, line.message, **line.fields)
 

@@ -27,14 +27,14 @@ class Line(NamedTuple):
 
 def lines(event: Event, verdict: Verdict) -> List[Line]:
     """What a verdict leaves in the journal; nothing for a VM that is none of our business."""
-    about = {"VM": event.name, "KVMONTAP_OPERATION": event.op}
+    about = {"KVMONTAP_DOMAIN": event.name, "KVMONTAP_OPERATION": event.op}
     made: List[Line] = []
     refused = False
     for health in verdict.healths:
         for finding in health.findings:
             if finding.health == OK:
                 continue
-            fields = {"CODE": finding.code, "KVMONTAP_POOL": health.pool, "KVMONTAP_HEALTH": finding.health, **about}
+            fields = {"KVMONTAP_CODE": finding.code, "KVMONTAP_POOL": health.pool, "KVMONTAP_HEALTH": finding.health, **about}
             if not verdict.allow and finding.code == verdict.code and not refused:
                 refused = True
                 # What the refusal is for heads the lines, in the words that the user has read.
@@ -46,7 +46,7 @@ def lines(event: Event, verdict: Verdict) -> List[Line]:
     if not verdict.healths:
         for warning in verdict.warnings:
             text = f"VM {event.name} passes unchecked: {warning}"
-            made.append(Line(WARNING, text, {"MESSAGE_ID": LET_THROUGH, "CODE": verdict.code, **about}))
+            made.append(Line(WARNING, text, {"MESSAGE_ID": LET_THROUGH, "KVMONTAP_CODE": verdict.code, **about}))
     for snapshot in verdict.snapshots:
         text = f"VM {event.name}: snapshot before {event.op} of volume {snapshot}"
         made.append(Line(INFO, text, {"MESSAGE_ID": SNAPSHOT, "KVMONTAP_SNAPSHOT": snapshot, **about}))
@@ -56,4 +56,4 @@ def lines(event: Event, verdict: Verdict) -> List[Line]:
 def fault(event: Event, error: BaseException) -> Line:
     """A fault of our own, for which a VM was let through unchecked."""
     text = f"VM {event.name} was let through unchecked, kvmontap itself failed: {type(error).__name__}: {error}"
-    return Line(ERR, text, {"MESSAGE_ID": FAULT, "VM": event.name, "CODE": "gate.error"})
+    return Line(ERR, text, {"MESSAGE_ID": FAULT, "KVMONTAP_DOMAIN": event.name, "KVMONTAP_CODE": "gate.error"})

@@ -47,7 +47,7 @@ def to_journal() -> bool:
 
 
 def log(priority: int, message: str, **fields: str) -> None:
-    """One line with structured fields (MESSAGE_ID, VM, KVMONTAP_POOL, ...); to stderr where the journal does not have that."""
+    """One line with structured fields (MESSAGE_ID, KVMONTAP_DOMAIN, ...); to stderr where the journal does not have that."""
     if to_journal():
         try:
             journal.send(message, PRIORITY=priority, SYSLOG_IDENTIFIER="kvmontapd", **fields)

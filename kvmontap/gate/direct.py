@@ -5,7 +5,7 @@ from typing import Tuple
 
 from kvmontap import applied
 from kvmontap.config import load
-from kvmontap.daemon.service import log_from_hook
+from kvmontap.service import log_from_hook
 from kvmontap.gate import report
 from kvmontap.gate.assemble import pipeline
 from kvmontap.gate.configured import configured
