@@ -60,7 +60,7 @@ class PocketArray:
         self.state = State.from_description(description, now)
         self.logins = Logins(description.get("users", []), description.get("roles", {}))
         self.faults, self.log = Faults(), RequestLog()
-        self.observers, self.violations = list(observers), []
+        self.observers = list(observers)
         self.control_token = control_token or secrets.token_urlsafe(16)
         self.stopping, self.stop_asked = threading.Event(), threading.Event()
         self.jobs = Jobs(self.state.stamp, self.stopping)
@@ -71,6 +71,7 @@ class PocketArray:
         self.listener: Optional[Listener] = None
         self.control_listener: Optional[Listener] = None
         self.authority: Optional[Authority] = None
+        self.judge: Any = None
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def _authorized(array: Any, raw: Raw) -> bool:
 def _health(array: Any, method: str, query: dict, body: Any) -> dict:
     return {"ok": True, "now": array.state.stamp(), "port": array.port,
             "listening": array.listener.listening, "mute": array.listener.mute,
-            "faults": len(array.faults.rows()), "violations": len(array.violations)}
+            "faults": len(array.faults.rows())}
 
 
 def _requests(array: Any, method: str, query: dict, body: Any) -> dict:

@@ -29,8 +29,10 @@ _ROLES = {
     "readonly": [{"path": "/api", "access": "readonly"}],
     "none": [{"path": "/api", "access": "none"}],
 }
-NOT_A_USER = ApiError(401, "6691623", "User is not authorized.")
-NOT_ALLOWED = ApiError(403, "6", "not authorized for that command")
+
+
+def _not_a_user() -> ApiError:
+    return ApiError(401, "6691623", "User is not authorized.")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Logins:
             try:
                 name, _, password = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
-                raise NOT_A_USER from None
+                raise _not_a_user() from None
             user = self._users.get(name)
             if user and user.password and hmac.compare_digest(user.password, _digest(password)):
                 return user
@@ -97,11 +99,11 @@ class Logins:
             user = self._users.get(common_name)
             if user and user.certificate:
                 return user
-        raise NOT_A_USER
+        raise _not_a_user()
 
     def allow(self, user: User, method: str, path: str) -> None:
         """ApiError 403 code 6 where the user's role does not let it do that."""
         fitting = [rule for rule in self._roles[user.role] if _fits(rule["path"], path)]
         access = max(fitting, key=lambda rule: len(rule["path"]))["access"] if fitting else "none"
         if method not in _ACCESS[access]:
-            raise NOT_ALLOWED
+            raise ApiError(403, "6", "not authorized for that command")

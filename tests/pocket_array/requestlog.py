@@ -35,6 +35,12 @@ class Entry:
         return Exchange(request, answer, self.faults)
 
 
+def from_row(row: dict) -> Exchange:
+    """The exchange of a row of GET /pocket/requests?answers=true, for the judge to look at later."""
+    pairs = {key: tuple(map(tuple, row[key])) for key in ("query", "headers")}
+    return Entry(**{**row, **pairs, "faults": tuple(row["faults"])}).exchange()
+
+
 class RequestLog:
     """Bounded: the oldest of more than 5000 entries are dropped."""
 

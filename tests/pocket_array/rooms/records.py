@@ -5,7 +5,7 @@ from typing import Optional
 from urllib.parse import quote
 
 from ..exchange import Answer
-from ..query import Collection, list_answer, one_answer
+from ..query import Collection, list_answer
 from ..state import Share, Volume
 from . import Call
 
