@@ -10,6 +10,7 @@ import sys
 from typing import Dict, List, Optional
 
 from kvmontap.config import load, parse, path_from_environment
+from kvmontap.config.table import POLICIES
 from kvmontap.model import FILE_PROTOCOLS, Boot, Loaded, Pool
 
 PATH = "/run/kvmontap/applied.conf"
@@ -30,8 +31,8 @@ def read(file: Optional[str] = None) -> Dict[str, Pool]:
 def carried(loaded: Loaded, old: Dict[str, Pool]) -> Dict[str, Pool]:
     """The pools of `old` that stand in for sections that are broken now.
 
-    Where the whole file or the header of [pools] is broken nobody can say which pools were meant to go: all of them stay."""
-    whole = any(problem.fatal and problem.section in ("", "pools") for problem in loaded.problems)
+    Where the file as a whole or a header of a section is broken nobody can say which pools were meant to go: all of them stay."""
+    whole = any(problem.fatal and not _elsewhere(problem.section) for problem in loaded.problems)
     now = loaded.config.pools
     targets = [pool.target for pool in now.values()]
     return {
@@ -39,6 +40,12 @@ def carried(loaded: Loaded, old: Dict[str, Pool]) -> Dict[str, Pool]:
         for name, pool in old.items()
         if name not in now and (whole or name in loaded.broken) and not any(_overlap(pool.target, one) for one in targets)
     }
+
+
+def _elsewhere(section: str) -> bool:
+    """Whether a problem in `section` says nothing about which pools there are."""
+    top, slash, _ = section.partition("/")
+    return bool(slash) if top in ("pools", "ontap", "clusters") else section in POLICIES
 
 
 def _overlap(one: str, other: str) -> bool:

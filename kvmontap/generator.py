@@ -15,6 +15,7 @@ from kvmontap.units import bundle
 
 NAME = "kvmontap-generator"
 KMSG = "/dev/kmsg"
+# Level 4 is a warning: 3 would wait for a serial console to print it, 2 ms a line.
 KMSG_LINES = 8  # the kernel drops what comes faster than ten lines in five seconds
 KMSG_BYTES = 800  # and refuses a line beyond 1024 with its prefix
 
@@ -131,7 +132,7 @@ def tell(lines: List[str]) -> None:
     try:
         for line in lines:
             text = "".join(char if char.isprintable() else "?" for char in line)
-            os.write(descriptor, f"<3>{NAME}[{os.getpid()}]: {text}".encode("utf-8", "replace")[:KMSG_BYTES] + b"\n")
+            os.write(descriptor, f"<4>{NAME}[{os.getpid()}]: {text}".encode("utf-8", "replace")[:KMSG_BYTES] + b"\n")
     except OSError:
         pass
     finally:

@@ -35,7 +35,7 @@ def error_unit(problem: Problem) -> str:
     name = rest.partition("/")[0] if top == "pools" and rest else problem.section
     name = name or problem.file.rpartition("/")[2] or "kvmontap.conf"
     unit = instance(TEMPLATE, name)
-    while len(unit) > UNIT_NAME_MAX:
+    while len(unit) > UNIT_NAME_MAX - len(".d"):  # the drop-in's directory is a file name too
         name = name[: len(name) * 3 // 4]
         unit = instance(TEMPLATE, name)
     return unit
