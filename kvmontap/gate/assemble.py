@@ -23,7 +23,12 @@ def pipeline(current: Callable[[], Configured], run_dir: str, prober: Prober) ->
     the prober closes it.
     """
     clients = Clients()
-    doctor = Doctor(
+    return Pipeline(current, doctor(prober, clients), clients, Snapshotter(), Arrivals(os.path.join(run_dir, "arrivals")))
+
+
+def doctor(prober: Prober, clients: Clients) -> Doctor:
+    """Who asks the real host and the real arrays how a pool is."""
+    return Doctor(
         hits=hits,
         check=prober.check,
         look=lambda array, pool, deadline: look(clients.get(array), pool, deadline),
@@ -32,7 +37,6 @@ def pipeline(current: Callable[[], Configured], run_dir: str, prober: Prober) ->
         on_this_host=on_this_host,
         first_seen=FirstSeen(),
     )
-    return Pipeline(current, doctor, clients, Snapshotter(), Arrivals(os.path.join(run_dir, "arrivals")))
 
 
 def hits(domain: Domain, found: Configured) -> Tuple:

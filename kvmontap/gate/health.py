@@ -57,7 +57,7 @@ class Doctor(NamedTuple):
             if new:
                 left = started + max(_timeout(config, name) for name in new) - time.monotonic()
                 tell(max(0.0, left) + SLACK)
-                seen.healths.update(self._ask(new, found, started))
+                seen.healths.update(self.ask(new, found, started))
             further = self._images(seen, found, started, looked_into)
             if not further:
                 break
@@ -65,7 +65,7 @@ class Doctor(NamedTuple):
             seen = Seen(domain, self.hits(domain, found), seen.healths)
         return seen
 
-    def _ask(self, names: Sequence[str], found: Configured, started: float) -> Dict[str, Health]:
+    def ask(self, names: Sequence[str], found: Configured, started: float) -> Dict[str, Health]:
         """Each pool's mount and array, all at once."""
         questions: Dict = {}
         for name in names:
