@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 from . import accel, image as images, runner
+from .array import CONTROL_PORT, Array
 from .image import Progress
 from .vm import VM, LabError, Machine, mac
 
@@ -47,6 +48,7 @@ class Lab:
         self.image = image or images.build(progress)
         self.accelerator = accel.choose(self.image)
         self.vms: dict[str, VM] = {}
+        self.array: Optional[Array] = None
         runs = runner.cache_directory() / "run"
         runs.mkdir(exist_ok=True)
         _sweep(runs)
@@ -112,6 +114,11 @@ class Lab:
         shutil.rmtree(self.directory, ignore_errors=True)
         self._lock.close()
 
+    def start_array(self) -> Array:
+        """Start the pocket array in the storage VM; also `self.array` from then on."""
+        self.array = Array(self.storage).start()
+        return self.array
+
     # -- links ---------------------------------------------------------------------------------
 
     def link(self, vm: str, net: str, up: bool) -> None:
@@ -134,6 +141,16 @@ class Lab:
         for name in sorted(self._down):
             self.storage.qmp("set_link", name=name, up=True)
         self._down.clear()
+
+    def swallow(self, address: str, port: int) -> None:
+        """The storage VM drops what comes to one address and port: no refusal, no answer, ARP works."""
+        self.storage.run(
+            "nft add table ip lab; nft 'add chain ip lab input { type filter hook input priority 0; }'; "
+            f"nft add rule ip lab input ip daddr {address} tcp dport {port} drop")
+
+    def swallow_nothing(self) -> None:
+        """End every `swallow`."""
+        self.storage.run("nft delete table ip lab", check=False)
 
     # -- saved state ---------------------------------------------------------------------------
 
@@ -169,6 +186,8 @@ class Lab:
         for name in names:
             self.vms[name].wait_up(60)
             self.vms[name].run(f"date -s @{time.time():.2f}")
+        if self.array:
+            self.array.attach()
 
     # -- making VMs ----------------------------------------------------------------------------
 
@@ -183,7 +202,7 @@ class Lab:
         number, memory = VMS[name]
         self.vms[name] = VM(Machine(
             name, number, memory, tuple(self._qemu(name, number, memory)), self.directory,
-            self.sockets, self.image.ssh_key))
+            self.sockets, self.image.ssh_key, (CONTROL_PORT,) if name == "storage" else ()))
         return self.vms[name]
 
     def _qemu(self, name: str, number: int, memory: int) -> list[str]:

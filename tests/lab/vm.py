@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import socket
 import subprocess
@@ -46,6 +47,7 @@ class Machine(NamedTuple):
     directory: Path
     sockets: Path
     ssh_key: Path
+    forwarded: tuple[int, ...] = ()  # ports of the VM, besides ssh, that this machine wants to reach
 
 
 class VM:
@@ -57,9 +59,16 @@ class VM:
         self._process: Optional[subprocess.Popen] = None
         self._master: Optional[subprocess.Popen] = None
         self._port = 0
+        #: port of the VM -> port on 127.0.0.1 here
+        self.forwarded: dict[int, int] = {}
         self.qmp: Qmp
 
     # -- the process ---------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """Where the lab keeps this run's files."""
+        return self._machine.directory
 
     @property
     def console(self) -> Path:
@@ -84,8 +93,11 @@ class VM:
             extra.append("-S")
         log = self._machine.directory / f"{self.name}.qemu.log"
         for _ in range(5):  # between choosing a free port and binding it somebody may take it
-            self._port = _free_port()
-            user = f"user,id=ssh,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{self._port}-:22"
+            self._port, *others = _free_ports(1 + len(self._machine.forwarded))
+            self.forwarded = dict(zip(self._machine.forwarded, others))
+            user = "user,id=ssh,restrict=on,ipv6=off" + "".join(
+                f",hostfwd=tcp:127.0.0.1:{here}-:{there}"
+                for there, here in [(22, self._port), *self.forwarded.items()])
             qmp.unlink(missing_ok=True)
             with open(log, "wb") as errors:
                 self._process = subprocess.Popen(
@@ -284,10 +296,12 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as probes:
+        found = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in found:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in found]
 
 
 def _speaks_ssh(port: int) -> bool:
