@@ -158,8 +158,10 @@ class Client:
         with self._talking(self.limit(deadline), "snapshots", "create") as library:
             wanted = library.resources.Snapshot.from_dict(dict(body), volume)
             answer = wanted.post(poll=False, return_timeout=wait).http_response
-            if answer.status_code != 202:
+            if answer.status_code == 201:
                 return ""
+            if answer.status_code != 202:
+                raise AnswerError(f"HTTP {answer.status_code} does not say whether it was created")
             told = answer.json()
             job = told.get("job") if isinstance(told, dict) else None
             if not isinstance(job, dict):

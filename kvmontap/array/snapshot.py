@@ -8,8 +8,9 @@ from typing import Any, Dict, Mapping, NamedTuple
 
 from kvmontap.array.answers import AnswerError, one_line, text
 from kvmontap.array.client import Client
-from kvmontap.array.errors import UNKNOWN_FIELD, ArrayError, ontap_error, refused, unusable
+from kvmontap.array.errors import UNKNOWN_FIELD, ArrayError, ontap_error, refused
 from kvmontap.array.state import VolumeRef
+from kvmontap.reasons import finding
 
 EXISTS = "525059"
 # The share of the time that is kept for looking whether a snapshot is there after its answer got lost, and its bounds in seconds.
@@ -53,18 +54,16 @@ def create(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float) -
         return  # nobody else has our name: an earlier request of ours has made it
     if not failure.maybe_done:
         raise failure
-    there = _is_there(client, volume, wanted, deadline, failure)
-    if there:
+    # After a lost answer the array may still be at work on it; one that hung up before it answered has most likely heard nothing.
+    if _comes(client, volume, wanted, time.monotonic() if failure.hung_up else deadline, deadline):
         return
-    if failure.hung_up and time.monotonic() < asking:
-        # A kept connection that the array had given up.  The name makes a second request harmless.
-        try:
-            _ask(client, volume, wanted, asking)
-        except ArrayError as error:
-            if error.ontap_code != EXISTS:
-                raise
-        return
-    raise failure
+    if not failure.hung_up or time.monotonic() >= asking:
+        raise failure
+    try:  # once more: the name makes a second request harmless
+        _ask(client, volume, wanted, asking)
+    except ArrayError as error:
+        if error.ontap_code != EXISTS and not (error.maybe_done and _comes(client, volume, wanted, time.monotonic(), deadline)):
+            raise
 
 
 def _ask(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float) -> None:
@@ -111,13 +110,22 @@ def job_error(job: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _unknown(client: Client, words: str) -> ArrayError:
-    return unusable(client.where("snapshots", "create"), words, maybe_done=True)
+    where = client.where("snapshots", "create")
+    told = finding("array.error", array=where.array, address=where.address, doing=where.doing, what=where.what, error=words)
+    return ArrayError(told, maybe_done=True)
 
 
-def _is_there(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float, failure: ArrayError) -> bool:
-    """Whether a snapshot of that name exists; raises `failure` where that cannot be found out either."""
-    try:
-        records = client.records("Snapshot", ("name",), deadline, parents=(volume.uuid,), name=wanted.name)
-        return any(text(record, "name") == wanted.name for record in records)
-    except (ArrayError, AnswerError):
-        raise failure from None
+def _comes(client: Client, volume: VolumeRef, wanted: Wanted, until: float, deadline: float) -> bool:
+    """Whether a snapshot of that name is there, or comes `until` then; looked for at least once, with answers by `deadline`."""
+    pause = POLL_FIRST
+    while True:
+        try:
+            records = client.records("Snapshot", ("name",), deadline, parents=(volume.uuid,), name=wanted.name)
+            if any(text(record, "name") == wanted.name for record in records):
+                return True
+        except (ArrayError, AnswerError):
+            pass  # what went wrong first says more
+        if time.monotonic() + pause >= until:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, POLL_MOST)
