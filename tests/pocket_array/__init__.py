@@ -2,6 +2,7 @@
 
 `judged_array` and `Judge` are in modules of their own (judged, judge): they need jsonschema.
 """
+
 from .array import PocketArray
 from .exchange import Exchange
 

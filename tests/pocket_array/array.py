@@ -1,8 +1,9 @@
 """The pocket array itself: state, logins, jobs, faults, log and listener put together.
 
-    with PocketArray({"volumes": [{"name": "kvmnfs01"}]}) as array:
-        array.url, array.ca, array.user, array.password
+with PocketArray({"volumes": [{"name": "kvmnfs01"}]}) as array:
+    array.url, array.ca, array.user, array.password
 """
+
 from __future__ import annotations
 
 import itertools
@@ -19,7 +20,7 @@ from typing import Any, Callable, Optional
 
 from . import control, faults as fault_kinds, routes
 from .authority import Authority
-from .exchange import (Answer, ApiError, Exchange, Request, blotted, blotted_query)
+from .exchange import Answer, ApiError, Exchange, Request, blotted, blotted_query
 from .faults import Faults, first
 from .jobs import Jobs
 from .logins import Logins
@@ -51,11 +52,20 @@ class PocketArray:
     before it is delivered; control_port: an own listener for /pocket that no fault touches (0: any).
     """
 
-    def __init__(self, description: Optional[dict] = None, *, directory: Optional[str] = None,
-                 address: str = "127.0.0.1", port: int = 0, names: tuple = ("127.0.0.1", "localhost"),
-                 certificate: str = "good", control_token: Optional[str] = None,
-                 control_port: Optional[int] = None, observers: tuple = (),
-                 now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)):
+    def __init__(
+        self,
+        description: Optional[dict] = None,
+        *,
+        directory: Optional[str] = None,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        names: tuple = ("127.0.0.1", "localhost"),
+        certificate: str = "good",
+        control_token: Optional[str] = None,
+        control_port: Optional[int] = None,
+        observers: tuple = (),
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ):
         description = description or {}
         self.state = State.from_description(description, now)
         self.logins = Logins(description.get("users", []), description.get("roles", {}))
@@ -100,7 +110,7 @@ class PocketArray:
     def stop(self) -> None:
         """Ends everything: no thread, no socket, no temporary file is left. May be called twice."""
         self.stopping.set()
-        self.faults.clear()
+        self.faults.clear()  # lets go what is slow or silent
         for listener in (self.listener, self.control_listener):
             if listener is not None:
                 listener.close()
@@ -162,15 +172,31 @@ class PocketArray:
         with self.state.lock:
             volumes, lifs = list(self.state.volumes.values()), list(self.state.lifs.values())
         return {
-            "volumes": {each.name: {
-                "uuid": each.uuid, "svm": each.svm.name, "state": each.state, "path": each.path,
-                "space": dict(zip(("size", "used", "available"), each.space())),
-                "snapshot_limit": each.snapshot_limit,
-                "snapshots": [{"uuid": s.uuid, "name": s.name, "comment": s.comment,
-                               "create_time": s.create_time}
-                              for s in list(each.snapshots.values())]} for each in volumes},
-            "lifs": {each.name: {"uuid": each.uuid, "address": each.address, "state": each.state}
-                     for each in lifs}}
+            "volumes": {
+                each.name: {
+                    "uuid": each.uuid,
+                    "svm": each.svm.name,
+                    "state": each.state,
+                    "path": each.path,
+                    "space": dict(zip(("size", "used", "available"), each.space())),
+                    "snapshot_limit": each.snapshot_limit,
+                    "snapshots": [
+                        {
+                            "uuid": s.uuid,
+                            "name": s.name,
+                            "comment": s.comment,
+                            "create_time": s.create_time,
+                        }
+                        for s in list(each.snapshots.values())
+                    ],
+                }
+                for each in volumes
+            },
+            "lifs": {
+                each.name: {"uuid": each.uuid, "address": each.address, "state": each.state}
+                for each in lifs
+            },
+        }
 
     # -- one request -----------------------------------------------------------------------------
 
@@ -187,8 +213,9 @@ class PocketArray:
             return self._delivery(control.answer(self, raw, path, dict(query), body))
         return self._array_request(raw, path, query, body, broken)
 
-    def _array_request(self, raw: Raw, path: str, query: tuple, body: Any,
-                       broken: Optional[ApiError]) -> Delivery:
+    def _array_request(
+        self, raw: Raw, path: str, query: tuple, body: Any, broken: Optional[ApiError]
+    ) -> Delivery:
         user, refusal = None, broken
         try:
             user = self.logins.who(raw.authorization, raw.common_name)
@@ -207,8 +234,9 @@ class PocketArray:
                 observe(exchange)
         return self._delivery(answer, how, first(faults, "cut-json") is not None)
 
-    def _around(self, raw: Raw, request: Request, user: Any, refusal: Optional[ApiError],
-                faults: list) -> tuple:
+    def _around(
+        self, raw: Raw, request: Request, user: Any, refusal: Optional[ApiError], faults: list
+    ) -> tuple:
         """(Answer or None, how to deliver it), the faults that come before and after the work included."""
         answer = None
         for when_after in (False, True):
@@ -216,7 +244,7 @@ class PocketArray:
                 if fault.after is not when_after:
                     continue
                 if fault.kind == "slow":
-                    self.stopping.wait(float(fault.options["seconds"]))
+                    fault.cleared.wait(float(fault.options["seconds"]))
                 elif fault.kind == "silent":
                     self._hold(raw, fault)
                     return answer, "nothing"
@@ -231,15 +259,19 @@ class PocketArray:
     def _hold(self, raw: Raw, fault: Any) -> None:
         """Say nothing until the caller hangs up, the fault is cleared, its seconds are over or we stop."""
         left = float(fault.options.get("seconds", 1e9))
-        while left > 0 and not self.stopping.is_set() and not fault.cleared.is_set() and not raw.gone():
-            fault.cleared.wait(0.1)
+        while left > 0 and not raw.gone() and not fault.cleared.wait(0.1):
             left -= 0.1
 
-    def _answer(self, request: Request, user: Any, refusal: Optional[ApiError], faults: list) -> Answer:
+    def _answer(
+        self, request: Request, user: Any, refusal: Optional[ApiError], faults: list
+    ) -> Answer:
         instead = first(faults, "status", "not-json")
         if instead is not None:
-            return Answer(int(instead.options.get("status", 200)),
-                          instead.options.get("text", _HTML), (("Content-Type", "text/html"),))
+            return Answer(
+                int(instead.options.get("status", 200)),
+                instead.options.get("text", _HTML),
+                (("Content-Type", "text/html"),),
+            )
         try:
             error = fault_kinds.immediate_error(faults) or refusal
             if error:
@@ -262,10 +294,19 @@ class PocketArray:
             job.lost = first(faults, "job-lost") is not None
             return job
 
-        return Call(request, keys, user, self.state, self.jobs, start_job,
-                    form.options["form"] if form else self.state.location)
+        return Call(
+            request,
+            keys,
+            user,
+            self.state,
+            self.jobs,
+            start_job,
+            form.options["form"] if form else self.state.location,
+        )
 
-    def _delivery(self, answer: Optional[Answer], how: str = "whole", cut_json: bool = False) -> Delivery:
+    def _delivery(
+        self, answer: Optional[Answer], how: str = "whole", cut_json: bool = False
+    ) -> Delivery:
         if answer is None:
             return Delivery(how="nothing")
         headers = answer.headers
@@ -273,5 +314,7 @@ class PocketArray:
             return Delivery(answer.status, headers, answer.body.encode(), how)
         text = b"" if answer.body is None else json.dumps(answer.body).encode()
         if cut_json:
-            text = text[:len(text) // 2]
-        return Delivery(answer.status, (("Content-Type", "application/hal+json"), *headers), text, how)
+            text = text[: len(text) // 2]
+        return Delivery(
+            answer.status, (("Content-Type", "application/hal+json"), *headers), text, how
+        )

@@ -1,4 +1,5 @@
 """A certificate authority of the pocket array's own, made with the openssl command."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -15,7 +16,9 @@ class Pair(NamedTuple):
 
 
 def _openssl(*words: str) -> None:
-    ended = subprocess.run(["openssl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    ended = subprocess.run(
+        ["openssl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if ended.returncode:
         raise RuntimeError(f"openssl {words[0]} failed: {' '.join(ended.stderr.split())[-300:]}")
 
@@ -43,9 +46,22 @@ class Authority:
         self.pair = Pair(os.path.join(directory, "ca.pem"), os.path.join(directory, "ca.key"))
         if not os.path.exists(self.pair.certificate):
             self._key(self.pair.key)
-            _openssl("req", "-x509", "-new", "-key", self.pair.key, "-sha256", "-days", "3650",
-                     "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-                     "-out", self.pair.certificate)
+            _openssl(
+                "req",
+                "-x509",
+                "-new",
+                "-key",
+                self.pair.key,
+                "-sha256",
+                "-days",
+                "3650",
+                "-subj",
+                f"/CN={name}",
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
+                "-out",
+                self.pair.certificate,
+            )
 
     @property
     def certificate(self) -> str:
@@ -57,7 +73,9 @@ class Authority:
 
     def _sign(self, name: str, file: str, extensions: str, window: Optional[tuple]) -> Pair:
         """`window`: (start, end) as YYMMDDHHMMSSZ; through `openssl ca`, which alone can do that everywhere."""
-        pair = Pair(os.path.join(self.directory, file + ".pem"), os.path.join(self.directory, file + ".key"))
+        pair = Pair(
+            os.path.join(self.directory, file + ".pem"), os.path.join(self.directory, file + ".key")
+        )
         request, base = pair.certificate + ".csr", pair.certificate + ".d"
         self._key(pair.key)
         _openssl("req", "-new", "-key", pair.key, "-subj", f"/CN={name}", "-out", request)
@@ -71,20 +89,42 @@ class Authority:
                 f"rand_serial=yes\ndefault_md=sha256\npolicy=any\nx509_extensions=ext\n"
                 f"copy_extensions=none\nunique_subject=no\n[any]\ncommonName=supplied\n"
                 f"[ext]\nbasicConstraints=critical,CA:false\nauthorityKeyIdentifier=keyid\n"
-                f"subjectKeyIdentifier=hash\n{extensions}\n")
+                f"subjectKeyIdentifier=hash\n{extensions}\n"
+            )
         times = ("-startdate", window[0], "-enddate", window[1]) if window else ("-days", "365")
-        _openssl("ca", "-batch", "-notext", "-config", settings, "-cert", self.pair.certificate,
-                 "-keyfile", self.pair.key, "-in", request, "-out", pair.certificate, *times)
+        _openssl(
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            settings,
+            "-cert",
+            self.pair.certificate,
+            "-keyfile",
+            self.pair.key,
+            "-in",
+            request,
+            "-out",
+            pair.certificate,
+            *times,
+        )
         return pair
 
     def server(self, names: Iterable[str], file: str = "server", expired: bool = False) -> Pair:
         """A server certificate for these names and addresses."""
         names = list(names)
-        return self._sign(names[0], file, "extendedKeyUsage=serverAuth\nsubjectAltName="
-                          + alternative_names(names),
-                          ("200101000000Z", "200201000000Z") if expired else None)
+        return self._sign(
+            names[0],
+            file,
+            "extendedKeyUsage=serverAuth\nsubjectAltName=" + alternative_names(names),
+            ("200101000000Z", "200201000000Z") if expired else None,
+        )
 
     def client(self, user: str, file: Optional[str] = None, expired: bool = False) -> Pair:
         """A client certificate whose common name is the user's name."""
-        return self._sign(user, file or f"client-{user}", "extendedKeyUsage=clientAuth",
-                          ("200101000000Z", "200201000000Z") if expired else None)
+        return self._sign(
+            user,
+            file or f"client-{user}",
+            "extendedKeyUsage=clientAuth",
+            ("200101000000Z", "200201000000Z") if expired else None,
+        )

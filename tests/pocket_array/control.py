@@ -2,6 +2,7 @@
 
 Every call needs the control token in X-Pocket-Token (or as bearer token).
 """
+
 from __future__ import annotations
 
 import hmac
@@ -25,16 +26,23 @@ def _authorized(array: Any, raw: Raw) -> bool:
 
 
 def _health(array: Any, method: str, query: dict, body: Any) -> dict:
-    return {"ok": True, "now": array.state.stamp(), "port": array.port,
-            "listening": array.listener.listening, "mute": array.listener.mute,
-            "faults": len(array.faults.rows())}
+    return {
+        "ok": True,
+        "now": array.state.stamp(),
+        "port": array.port,
+        "listening": array.listener.listening,
+        "mute": array.listener.mute,
+        "faults": len(array.faults.rows()),
+    }
 
 
 def _requests(array: Any, method: str, query: dict, body: Any) -> dict:
     if method == "DELETE":
         array.log.clear()
         return {}
-    found = array.log.entries(query.get("method", ""), query.get("path", ""), int(query.get("since", 0)))
+    found = array.log.entries(
+        query.get("method", ""), query.get("path", ""), int(query.get("since", 0))
+    )
     return {"requests": array.log.rows(found, query.get("answers") == "true")}
 
 
@@ -81,7 +89,9 @@ def answer(array: Any, raw: Raw, path: str, query: dict, body: Any) -> Answer:
     """What a call of the control interface is answered; errors have ONTAP's shape."""
     try:
         if not _authorized(array, raw):
-            raise ApiError(401, "6691623", "The control interface wants its token in X-Pocket-Token.")
+            raise ApiError(
+                401, "6691623", "The control interface wants its token in X-Pocket-Token."
+            )
         methods, work = _PLACES.get(path, (set(), None))
         if work is None or raw.method not in methods:
             raise ApiError(404, "3", f"There is {', '.join(sorted(_PLACES))}.")

@@ -3,12 +3,15 @@
 Plain values, standard library only. A request that is kept (log, observers) never holds credentials:
 headers are not kept at all, and fields of a body whose name says secret are blotted out.
 """
+
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple, Optional
 
-_SECRET = re.compile(r"(?i)(passw|passphrase|secret|token|private_key|^key$|certificate|^authorization$)")
+_SECRET = re.compile(
+    r"(?i)(passw|passphrase|secret|token|private_key|^key$|certificate|^authorization$)"
+)
 BLOT = "***"
 
 
@@ -66,19 +69,26 @@ def unexpected(name: str) -> ApiError:
 
 def invalid_value(value: Any, field: str, hint: str = "") -> ApiError:
     tail = f" ({hint})" if hint else ""
-    return ApiError(400, "262197", f'The value "{value}" is invalid for field "{field}"{tail}', field)
+    return ApiError(
+        400, "262197", f'The value "{value}" is invalid for field "{field}"{tail}', field
+    )
 
 
 def blotted(value: Any) -> Any:
     """A copy of a JSON value in which the values of fields with telling names are blotted out."""
     if isinstance(value, dict):
-        return {key: BLOT if _SECRET.search(key) and not isinstance(item, (dict, list, bool))
-                else blotted(item) for key, item in value.items()}
+        return {
+            key: BLOT
+            if _SECRET.search(key) and not isinstance(item, (dict, list, bool))
+            else blotted(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [blotted(item) for item in value]
     return value
 
 
 def blotted_query(query: tuple) -> tuple:
-    return tuple((name, BLOT if _SECRET.search(name.rsplit(".", 1)[-1]) else value)
-                 for name, value in query)
+    return tuple(
+        (name, BLOT if _SECRET.search(name.rsplit(".", 1)[-1]) else value) for name, value in query
+    )

@@ -7,6 +7,7 @@ Kinds, by when they strike:
 With `when: "after"` slow, silent, closed and reset strike when the work is done: the caller does
 not know that it is.
 """
+
 from __future__ import annotations
 
 import copy
@@ -39,8 +40,19 @@ KINDS = {
     "cut-json": (set(), set()),
 }
 # Of these the answer is wrong on purpose; nobody judges it.
-SPOILS = {"status", "not-json", "unknown-enum", "no-links", "cut", "cut-json", "location", "job-lost",
-          "silent", "closed", "reset"}
+SPOILS = {
+    "status",
+    "not-json",
+    "unknown-enum",
+    "no-links",
+    "cut",
+    "cut-json",
+    "location",
+    "job-lost",
+    "silent",
+    "closed",
+    "reset",
+}
 
 
 @dataclass
@@ -57,8 +69,15 @@ class Fault:
     cleared: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def row(self) -> dict:
-        return {"id": self.number, "kind": self.kind, "method": self.method, "path": self.path,
-                "count": self.count, "hits": self.hits, **self.options}
+        return {
+            "id": self.number,
+            "kind": self.kind,
+            "method": self.method,
+            "path": self.path,
+            "count": self.count,
+            "hits": self.hits,
+            **self.options,
+        }
 
     @property
     def after(self) -> bool:
@@ -86,8 +105,14 @@ class Faults:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
 
-    def add(self, kind: str, method: str = "*", path: str = "*", count: Optional[int] = None,
-            **options: Any) -> Fault:
+    def add(
+        self,
+        kind: str,
+        method: str = "*",
+        path: str = "*",
+        count: Optional[int] = None,
+        **options: Any,
+    ) -> Fault:
         """ValueError for an unknown kind or option."""
         _checked(kind, options)
         fault = Fault(kind, method, path, count, options, next(self._numbers))
@@ -109,7 +134,7 @@ class Faults:
         return taken
 
     def clear(self, number: Optional[int] = None) -> int:
-        """One or all; requests that a silent fault holds are let go (their connection is closed)."""
+        """One or all; requests that it holds go on (slow) or have their connection closed (silent)."""
         with self._lock:
             gone = [each for each in self._faults if number in (None, each.number)]
             self._faults = [each for each in self._faults if each not in gone]
@@ -132,11 +157,16 @@ def immediate_error(faults: list) -> Optional[ApiError]:
     if fault is None:
         return None
     if fault.kind == "approval":
-        return ApiError(403, "262325", "The operation requires approval. A request has been created; "
-                                       "try again once it is approved.")
+        return ApiError(
+            403,
+            "262325",
+            "The operation requires approval. A request has been created; "
+            "try again once it is approved.",
+        )
     options = fault.options
-    return ApiError(int(options.get("status", 400)), options["code"], options["message"],
-                    options.get("target"))
+    return ApiError(
+        int(options.get("status", 400)), options["code"], options["message"], options.get("target")
+    )
 
 
 def job_error(faults: list) -> Optional[ApiError]:

@@ -3,6 +3,7 @@
 A job runs in a thread of its own (joined by `stop`), waits as long as it is told, works, and ends
 as success or failure; it stays readable afterwards.
 """
+
 from __future__ import annotations
 
 import threading
@@ -43,8 +44,12 @@ class Job:
 
     def row(self) -> dict:
         """The whole record, JSON shaped; code is a number in the job and text in its error."""
-        row = {"uuid": self.uuid, "description": self.description, "state": self.state,
-               "start_time": self.start_time}
+        row = {
+            "uuid": self.uuid,
+            "description": self.description,
+            "state": self.state,
+            "start_time": self.start_time,
+        }
         if self.svm:
             row["svm"] = self.svm
         if self.end_time:
@@ -52,8 +57,11 @@ class Job:
         if self.state == SUCCESS:
             row.update(message="success", code=0)
         if self.error:
-            row.update(message=self.error.message, code=int(self.error.code),
-                       error={"message": self.error.message, "code": self.error.code})
+            row.update(
+                message=self.error.message,
+                code=int(self.error.code),
+                error={"message": self.error.message, "code": self.error.code},
+            )
         return row
 
 
@@ -66,19 +74,28 @@ class Jobs:
         self._threads: set = set()
         self._lock = threading.Lock()
 
-    def start(self, description: str, svm: Optional[dict], work: Callable[[], None],
-              seconds: float = 0.0, fail: Optional[ApiError] = None) -> Job:
+    def start(
+        self,
+        description: str,
+        svm: Optional[dict],
+        work: Callable[[], None],
+        seconds: float = 0.0,
+        fail: Optional[ApiError] = None,
+    ) -> Job:
         """Begin a job that takes `seconds` and then does `work`, or fails with `fail` instead."""
         job = Job(description, svm, self._now)
-        thread = threading.Thread(target=self._run, args=(job, work, seconds, fail),
-                                  name=f"pocket-job-{job.uuid[:8]}")
+        thread = threading.Thread(
+            target=self._run, args=(job, work, seconds, fail), name=f"pocket-job-{job.uuid[:8]}"
+        )
         with self._lock:
             self._jobs[job.uuid] = job
             self._threads.add(thread)
         thread.start()
         return job
 
-    def _run(self, job: Job, work: Callable[[], None], seconds: float, fail: Optional[ApiError]) -> None:
+    def _run(
+        self, job: Job, work: Callable[[], None], seconds: float, fail: Optional[ApiError]
+    ) -> None:
         try:
             if seconds:
                 self._stopping.wait(min(seconds / 2, 0.05))
@@ -86,7 +103,9 @@ class Jobs:
                 self._stopping.wait(max(seconds - 0.05, seconds / 2))
             job.state = RUNNING
             if self._stopping.is_set() and seconds:
-                fail = fail or ApiError(500, "458769", "The array stopped while the job was running.")
+                fail = fail or ApiError(
+                    500, "458769", "The array stopped while the job was running."
+                )
             if fail is None:
                 work()
             job.end(fail)

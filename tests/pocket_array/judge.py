@@ -11,6 +11,7 @@ is imported only when a Judge is made, so that the array runs on a bare Python.
 It is stricter than the description: a property that it does not name is wrong, a filter with an
 empty value is wrong (ONTAP then filters nothing), a read-only property in a body is wrong.
 """
+
 from __future__ import annotations
 
 import json
@@ -25,8 +26,21 @@ from .exchange import Answer, Exchange, Request
 from .faults import SPOILS
 
 # Codes that any call may answer; the description lists only those of each operation.
-GENERAL_CODES = {"1", "2", "3", "4", "6", "6691623", "262179", "262182", "262183", "262188", "262196",
-                 "262197", "262325"}
+GENERAL_CODES = {
+    "1",
+    "2",
+    "3",
+    "4",
+    "6",
+    "6691623",
+    "262179",
+    "262182",
+    "262183",
+    "262188",
+    "262196",
+    "262197",
+    "262325",
+}
 _ANY_QUERY = {"start.index"}  # from a `next` link, whose form is the array's own affair
 _OWN_CODES = {"error", "job-failure"}  # faults whose code the test chose
 
@@ -81,8 +95,9 @@ def _formats() -> Any:
 
     @checker.checks("date-time", raises=ValueError)
     def _moment(value: Any) -> bool:
-        return not isinstance(value, str) or ("T" in value and bool(
-            datetime.fromisoformat(value.replace("Z", "+00:00")).tzinfo))
+        return not isinstance(value, str) or (
+            "T" in value and bool(datetime.fromisoformat(value.replace("Z", "+00:00")).tzinfo)
+        )
 
     @checker.checks("uuid", raises=ValueError)
     def _uuid(value: Any) -> bool:
@@ -90,7 +105,7 @@ def _formats() -> Any:
 
     @checker.checks("int64")
     def _whole(value: Any) -> bool:
-        return not isinstance(value, int) or -2 ** 63 <= value < 2 ** 63
+        return not isinstance(value, int) or -(2**63) <= value < 2**63
 
     return checker
 
@@ -104,12 +119,16 @@ class Judge:
         with open(path, encoding="utf-8") as text:
             description = json.load(text)
         self._paths = description["paths"]
-        self._definitions = {name: _closed(node) for name, node in description["definitions"].items()}
+        self._definitions = {
+            name: _closed(node) for name, node in description["definitions"].items()
+        }
         self._make = jsonschema.Draft4Validator
         self._formats = _formats()
         self._validators: dict = {}
-        self._patterns = sorted(((re.compile(self._expression(each)), each) for each in self._paths),
-                                key=lambda item: item[1].count("{"))
+        self._patterns = sorted(
+            ((re.compile(self._expression(each)), each) for each in self._paths),
+            key=lambda item: item[1].count("{"),
+        )
         self._lock = threading.Lock()
         self.violations: list = []
         self.seen = 0
@@ -121,15 +140,20 @@ class Judge:
 
     @staticmethod
     def _expression(path: str) -> str:
-        return "".join("[^/]+" if part.startswith("{") else re.escape(part)
-                       for part in re.split(r"(\{[^}]*\})", path)) + "$"
+        return (
+            "".join(
+                "[^/]+" if part.startswith("{") else re.escape(part)
+                for part in re.split(r"(\{[^}]*\})", path)
+            )
+            + "$"
+        )
 
     def operation(self, method: str, path: str) -> Optional[dict]:
         """The description of a call; None where it has none."""
         if not path.startswith("/api/"):
             return None
         for pattern, template in self._patterns:
-            if pattern.match(path[len("/api"):]):
+            if pattern.match(path[len("/api") :]):
                 found = self._paths[template].get(method.lower())
                 if found:
                     return found
@@ -171,7 +195,9 @@ class Judge:
                 yield name, "empty, which filters nothing"
             else:
                 yield from self._parameter(operation, request.method, declared[name], value)
-        schema = next((each["schema"] for each in operation["parameters"] if each["in"] == "body"), None)
+        schema = next(
+            (each["schema"] for each in operation["parameters"] if each["in"] == "body"), None
+        )
         if request.body is None or (schema is None and request.body == {}):
             return  # NetApp's own client sends {} with every DELETE
         if schema is None:
@@ -180,7 +206,9 @@ class Judge:
         yield from self._against(schema, request.body, "body")
         yield from self._read_only(schema, request.body, "body")
 
-    def _parameter(self, operation: dict, method: str, declared: dict, value: str) -> Iterator[tuple]:
+    def _parameter(
+        self, operation: dict, method: str, declared: dict, value: str
+    ) -> Iterator[tuple]:
         name, kind = declared["name"], declared.get("type")
         if name in ("fields", "order_by"):
             for each in value.split(","):
@@ -232,7 +260,9 @@ class Judge:
 
     # -- answers ---------------------------------------------------------------------------------
 
-    def _answer(self, operation: dict, request: Request, answer: Answer, faults: tuple) -> Iterator[tuple]:
+    def _answer(
+        self, operation: dict, request: Request, answer: Answer, faults: tuple
+    ) -> Iterator[tuple]:
         responses = operation["responses"]
         declared = responses.get(str(answer.status))
         if declared is None and answer.status >= 400:
@@ -289,5 +319,7 @@ class Judge:
                 self._validators[key] = self._make(whole, format_checker=self._formats)
             validator = self._validators[key]
         for error in validator.iter_errors(value):
-            parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+            parts = (
+                f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+            )
             yield where + "".join(parts), error.message[:300]

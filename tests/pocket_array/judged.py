@@ -1,4 +1,5 @@
 """An array whose every exchange is judged: a test that breaks the description fails."""
+
 from __future__ import annotations
 
 import contextlib

@@ -3,6 +3,7 @@
 A role is a list of {"path", "access"}; the longest path that fits decides, as in ONTAP. `*` stands
 for one part of a path. Access: none, readonly, read_create, read_modify, read_create_modify, all.
 """
+
 from __future__ import annotations
 
 import base64
@@ -52,8 +53,9 @@ def _digest(secret: str) -> bytes:
 
 
 def _fits(pattern: str, path: str) -> bool:
-    expression = "/".join("[^/]+" if part == "*" else re.escape(part)
-                          for part in pattern.rstrip("/").split("/"))
+    expression = "/".join(
+        "[^/]+" if part == "*" else re.escape(part) for part in pattern.rstrip("/").split("/")
+    )
     return re.match(expression + r"(/|$)", path) is not None
 
 
@@ -84,7 +86,9 @@ class Logins:
         scheme, _, rest = (authorization or "").partition(" ")
         if scheme.lower() == "basic":
             try:
-                name, _, password = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
+                name, _, password = (
+                    base64.b64decode(rest.strip(), validate=True).decode().partition(":")
+                )
             except (binascii.Error, UnicodeDecodeError):
                 raise _not_a_user() from None
             user = self._users.get(name)

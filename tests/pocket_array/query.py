@@ -5,6 +5,7 @@ The rules are ONTAP's: a list without `fields` gives identities only; `*` leaves
 expensive; naming a field or a subtree gives all of it; `a|b`, `*`, `!a`, `<5`, `3..5`, `null`,
 "quoted". A filter with an empty value filters nothing, which is how callers lose everything.
 """
+
 from __future__ import annotations
 
 import re
@@ -13,8 +14,16 @@ from typing import Any, Callable, Iterable, NamedTuple, Optional
 
 from .exchange import Answer, Request, invalid_value, unexpected
 
-CONTROLS = ("fields", "max_records", "return_records", "return_timeout", "order_by", "start.index",
-            "query", "query_fields")
+CONTROLS = (
+    "fields",
+    "max_records",
+    "return_records",
+    "return_timeout",
+    "order_by",
+    "start.index",
+    "query",
+    "query_fields",
+)
 
 
 class Collection(NamedTuple):
@@ -67,7 +76,9 @@ def _compare(value: Any, operator: str, bound: str) -> bool:
     right: Any = _as_number(bound)
     if left is None or right is None:
         left, right = _text(value), bound
-    return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[operator]
+    return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[
+        operator
+    ]
 
 
 def _fits(value: Any, term: str) -> bool:
@@ -79,8 +90,10 @@ def _fits(value: Any, term: str) -> bool:
     span = re.fullmatch(r"(-?[\w:+.-]*?)\.\.(-?[\w:+-]+)", term)
     if span and span[1]:
         return _compare(value, ">=", span[1]) and _compare(value, "<=", span[2])
-    pattern = "".join(".*" if part == "*" else re.escape(part.replace("\\", "") or part)
-                      for part in re.findall(r"\\.|\*|[^\\*]+", term))
+    pattern = "".join(
+        ".*" if part == "*" else re.escape(part.replace("\\", "") or part)
+        for part in re.findall(r"\\.|\*|[^\\*]+", term)
+    )
     return re.fullmatch(pattern, _text(value), re.DOTALL) is not None
 
 
@@ -127,10 +140,14 @@ def selection(collection: Collection, fields: Optional[str], star: bool) -> Sele
         if name not in ("*", "**") and top not in collection.known:
             raise invalid_value(name, "fields")
     return Selection(
-        star="*" in names or (star and not names), everything="**" in names,
+        star="*" in names or (star and not names),
+        everything="**" in names,
         named=collection.identity + tuple(n for n in names if n[0] not in "*!"),
         left_out=tuple(n[1:] for n in names if n.startswith("!")),
-        expensive=tuple(name[:-2] if name.endswith(".*") else name for name in collection.expensive))
+        expensive=tuple(
+            name[:-2] if name.endswith(".*") else name for name in collection.expensive
+        ),
+    )
 
 
 def project(value: Any, chosen: Selection, prefix: str = "") -> Any:
@@ -210,11 +227,11 @@ def ordered(collection: Collection, rows: list, request: Request) -> list:
 def list_answer(collection: Collection, rows: list, request: Request) -> Answer:
     """GET of a list. `rows`: all that the caller may see."""
     return_timeout(request)
-    size = _integer(request, "max_records", 1, 2 ** 31) or 10000
-    start = _integer(request, "start.index", 0, 2 ** 31) or 0
+    size = _integer(request, "max_records", 1, 2**31) or 10000
+    start = _integer(request, "start.index", 0, 2**31) or 0
     chosen = selection(collection, dict(request.query).get("fields"), star=False)
     rows = ordered(collection, filtered(collection, rows, request), request)
-    page = rows[start:start + size]
+    page = rows[start : start + size]
     here = urllib.parse.urlencode(request.query)
     links = link(request.path + ("?" + here if here else ""))
     if start + size < len(rows):

@@ -1,4 +1,5 @@
 """The control interface from the other side: for tests whose array runs in another process or VM."""
+
 from __future__ import annotations
 
 import json
@@ -19,13 +20,18 @@ class Remote:
         self._url, self._token, self._seconds = url.rstrip("/"), token, seconds
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)))
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)),
+        )
 
     def call(self, method: str, path: str, body: Any = None) -> dict:
         """One call below /pocket/. OSError where the array is not there."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._url}/pocket/{path}", data, method=method,
-                                         headers={"X-Pocket-Token": self._token})
+        request = urllib.request.Request(
+            f"{self._url}/pocket/{path}",
+            data,
+            method=method,
+            headers={"X-Pocket-Token": self._token},
+        )
         try:
             with self._opener.open(request, timeout=self._seconds) as answer:
                 return json.load(answer)
@@ -40,10 +46,19 @@ class Remote:
         query = f"?since={since}" + ("&answers=true" if answers else "")
         return self.call("GET", "requests" + query)["requests"]
 
-    def add_fault(self, kind: str, method: str = "*", path: str = "*", count: Optional[int] = None,
-                  **options: Any) -> dict:
-        return self.call("POST", "faults", {"kind": kind, "method": method, "path": path,
-                                            "count": count, **options})
+    def add_fault(
+        self,
+        kind: str,
+        method: str = "*",
+        path: str = "*",
+        count: Optional[int] = None,
+        **options: Any,
+    ) -> dict:
+        return self.call(
+            "POST",
+            "faults",
+            {"kind": kind, "method": method, "path": path, "count": count, **options},
+        )
 
     def clear_faults(self) -> None:
         self.call("DELETE", "faults")

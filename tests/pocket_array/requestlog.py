@@ -1,4 +1,5 @@
 """The log of what was asked and answered. No headers, no credentials."""
+
 from __future__ import annotations
 
 import collections
@@ -49,8 +50,15 @@ class RequestLog:
         self._changed = threading.Condition(threading.RLock())
 
     def came(self, request: Request) -> Entry:
-        entry = Entry(request.number, time.time(), request.method, request.path, request.query,
-                      request.body, request.user)
+        entry = Entry(
+            request.number,
+            time.time(),
+            request.method,
+            request.path,
+            request.query,
+            request.body,
+            request.user,
+        )
         with self._changed:
             self._entries.append(entry)
             self._changed.notify_all()
@@ -59,16 +67,24 @@ class RequestLog:
     def answered(self, entry: Entry, answer: Optional[Answer], faults: tuple) -> None:
         with self._changed:
             if answer is not None:
-                entry.status, entry.answer, entry.headers = answer.status, answer.body, answer.headers
+                entry.status, entry.answer, entry.headers = (
+                    answer.status,
+                    answer.body,
+                    answer.headers,
+                )
             entry.faults, entry.seconds = faults, round(time.time() - entry.time, 4)
             self._changed.notify_all()
 
     def entries(self, method: str = "", path: str = "", since: int = 0) -> list:
         """Entries with a number above `since`; `path`: where the request's path begins."""
         with self._changed:
-            return [each for each in self._entries
-                    if each.number > since and method in ("", each.method)
-                    and each.path.startswith(path)]
+            return [
+                each
+                for each in self._entries
+                if each.number > since
+                and method in ("", each.method)
+                and each.path.startswith(path)
+            ]
 
     def wait_for(self, count: int, method: str = "", path: str = "", seconds: float = 10.0) -> list:
         """The entries, once there are `count` of them; TimeoutError otherwise."""

@@ -1,4 +1,5 @@
 """The table of what is spoken: method, path, handler. A new kind is a room and lines here."""
+
 from __future__ import annotations
 
 import re

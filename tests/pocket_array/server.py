@@ -2,6 +2,7 @@
 
 What is answered, and how badly it is delivered, comes from `serve(Raw) -> Delivery`.
 """
+
 from __future__ import annotations
 
 import http.server
@@ -75,9 +76,15 @@ def _handler(serve: Callable[[Raw], Delivery]) -> type:
                 self.close_connection = True
                 self._send(Delivery(413, (), b""))
                 return
-            raw = Raw(self.command, self.path, self.headers.get("Authorization"),
-                      self.headers.get("X-Pocket-Token"), self.rfile.read(length),
-                      _common_name(self.connection), self._gone)
+            raw = Raw(
+                self.command,
+                self.path,
+                self.headers.get("Authorization"),
+                self.headers.get("X-Pocket-Token"),
+                self.rfile.read(length),
+                _common_name(self.connection),
+                self._gone,
+            )
             self._send(serve(raw))
 
         def _send(self, delivery: Delivery) -> None:
@@ -95,14 +102,14 @@ def _handler(serve: Callable[[Raw], Delivery]) -> type:
             self._headers_buffer = []
             body = b"" if self.command == "HEAD" else delivery.body
             if delivery.how == "cut":
-                body, self.close_connection = body[:len(body) // 2], True
+                body, self.close_connection = body[: len(body) // 2], True
             self.wfile.write(head + body)
 
         def _reset(self, delivery: Delivery) -> None:
             """Half of the answer, then RST instead of FIN."""
             self.close_connection = True
             head = f"HTTP/1.1 {delivery.status} OK\r\nContent-Length: {len(delivery.body)}\r\n\r\n"
-            self.wfile.write(head.encode() + delivery.body[:len(delivery.body) // 2])
+            self.wfile.write(head.encode() + delivery.body[: len(delivery.body) // 2])
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.wfile = io.BytesIO()
 
@@ -114,8 +121,13 @@ def _handler(serve: Callable[[Raw], Delivery]) -> type:
 class Listener:
     """Listens on an address until `close`. `mute`: connections are taken, TLS never answers."""
 
-    def __init__(self, address: str, port: int, context: Optional[ssl.SSLContext],
-                 serve: Callable[[Raw], Delivery]):
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        context: Optional[ssl.SSLContext],
+        serve: Callable[[Raw], Delivery],
+    ):
         self.address, self.context, self.mute = address, context, False
         self._handler = _handler(serve)
         self._lock = threading.Lock()
@@ -138,8 +150,9 @@ class Listener:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         listening = socket.create_server((self.address, self.port), family=family, backlog=256)
         self._socket, self.port = listening, listening.getsockname()[1]
-        self._accepting = threading.Thread(target=self._accept, args=(listening,),
-                                           name=f"pocket-accept-{self.port}")
+        self._accepting = threading.Thread(
+            target=self._accept, args=(listening,), name=f"pocket-accept-{self.port}"
+        )
         self._accepting.start()
 
     def close(self) -> None:
@@ -164,7 +177,9 @@ class Listener:
         running.pop(threading.current_thread(), None)
         for connection in running.values():
             try:
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # not TLS's own: it drops state
+                socket.socket.shutdown(
+                    connection, socket.SHUT_RDWR
+                )  # not TLS's own: it drops state
             except OSError:
                 pass
         for thread in running:
@@ -176,11 +191,30 @@ class Listener:
                 connection, peer = listening.accept()
             except OSError:
                 return
-            thread = threading.Thread(target=self._serve, args=(connection, peer),
-                                      name=f"pocket-connection-{next(_NUMBERS)}")
+            thread = threading.Thread(
+                target=self._serve,
+                args=(connection, peer),
+                name=f"pocket-connection-{next(_NUMBERS)}",
+            )
             with self._lock:
                 self._connections[thread] = connection
             thread.start()
+
+    @staticmethod
+    def _shake_hands(connection: ssl.SSLSocket) -> None:
+        """TLS; where it fails the caller gets to read the alert before the connection goes.
+
+        A TLS 1.3 client sends its request before it knows whether its certificate is taken. Closing
+        with that unread would be a reset, which takes the alert along.
+        """
+        try:
+            connection.do_handshake()
+        except ssl.SSLError:
+            connection.settimeout(2)
+            socket.socket.shutdown(connection, socket.SHUT_WR)
+            while socket.socket.recv(connection, 65536):
+                pass
+            raise
 
     def _serve(self, connection: socket.socket, peer: Any) -> None:
         try:
@@ -189,11 +223,12 @@ class Listener:
                 return
             if self.context is not None:
                 connection.settimeout(HANDSHAKE_SECONDS)
-                connection = self.context.wrap_socket(connection, server_side=True,
-                                                      do_handshake_on_connect=False)
+                connection = self.context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
                 with self._lock:  # before the handshake: wrap_socket took the file descriptor over
                     self._connections[threading.current_thread()] = connection
-                connection.do_handshake()
+                self._shake_hands(connection)
             self._handler(connection, peer, None)
         except (OSError, ValueError):
             pass  # the caller hung up, or does not trust us: its own business

@@ -3,6 +3,7 @@
 `State.from_description` reads the state file (see README.md). Names are ONTAP's. Everything is
 changed under `State.lock`; the slow work of a volume's back end is done under `Volume.lock` only.
 """
+
 from __future__ import annotations
 
 import threading
@@ -53,8 +54,11 @@ class Svm:
     extra: dict = field(default_factory=dict)
 
     def reference(self) -> dict:
-        return {"uuid": self.uuid, "name": self.name,
-                "_links": {"self": {"href": f"/api/svm/svms/{self.uuid}"}}}
+        return {
+            "uuid": self.uuid,
+            "name": self.name,
+            "_links": {"self": {"href": f"/api/svm/svms/{self.uuid}"}},
+        }
 
 
 @dataclass
@@ -86,8 +90,11 @@ class Volume:
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def reference(self) -> dict:
-        return {"uuid": self.uuid, "name": self.name,
-                "_links": {"self": {"href": f"/api/storage/volumes/{self.uuid}"}}}
+        return {
+            "uuid": self.uuid,
+            "name": self.name,
+            "_links": {"self": {"href": f"/api/storage/volumes/{self.uuid}"}},
+        }
 
     def space(self) -> tuple:
         """(size, used, available) in bytes."""
@@ -127,20 +134,53 @@ class Share:
     extra: dict = field(default_factory=dict)
 
 
-_VOLUME_KEYS = {"state", "type", "snapshot_limit", "snapshot_locking_enabled", "anti_ransomware",
-                "aggregate", "export_policy", "comment", "fenced", "reverting", "size", "used",
-                "path", "extra"}
-_LIF_KEYS = {"state", "enabled", "address", "netmask", "home_node", "home_port", "node", "port",
-             "services", "extra"}
+_VOLUME_KEYS = {
+    "state",
+    "type",
+    "snapshot_limit",
+    "snapshot_locking_enabled",
+    "anti_ransomware",
+    "aggregate",
+    "export_policy",
+    "comment",
+    "fenced",
+    "reverting",
+    "size",
+    "used",
+    "path",
+    "extra",
+}
+_LIF_KEYS = {
+    "state",
+    "enabled",
+    "address",
+    "netmask",
+    "home_node",
+    "home_port",
+    "node",
+    "port",
+    "services",
+    "extra",
+}
 _SVM_KEYS = {"state", "extra"}
-_SNAPSHOT_KEYS = {"comment", "expiry_time", "snapmirror_label", "snaplock_expiry_time", "owners",
-                  "state", "size", "create_time"}
+_SNAPSHOT_KEYS = {
+    "comment",
+    "expiry_time",
+    "snapmirror_label",
+    "snaplock_expiry_time",
+    "owners",
+    "state",
+    "size",
+    "create_time",
+}
 
 
 def _apply(target: Any, values: dict, allowed: set, what: str) -> None:
     wrong = sorted(set(values) - allowed)
     if wrong:
-        raise DescriptionError(f"{what} has no {', '.join(wrong)}; it has {', '.join(sorted(allowed))}.")
+        raise DescriptionError(
+            f"{what} has no {', '.join(wrong)}; it has {', '.join(sorted(allowed))}."
+        )
     for key, value in values.items():
         setattr(target, key, tuple(value) if key in ("services", "hook") else value)
 
@@ -151,7 +191,10 @@ class State:
     def __init__(self, now: Callable[[], datetime]):
         self.now = now
         self.lock = threading.RLock()
-        self.cluster: dict = {"name": "pocket", "version": {"generation": 9, "major": 17, "minor": 1}}
+        self.cluster: dict = {
+            "name": "pocket",
+            "version": {"generation": 9, "major": 17, "minor": 1},
+        }
         self.svms: dict = {}
         self.volumes: dict = {}
         self.lifs: dict = {}
@@ -167,8 +210,19 @@ class State:
     @classmethod
     def from_description(cls, description: dict, now: Callable[[], datetime]) -> "State":
         state = cls(now)
-        known = {"cluster", "svms", "volumes", "lifs", "shares", "relationships", "aggregates",
-                 "users", "roles", "job_seconds", "location"}
+        known = {
+            "cluster",
+            "svms",
+            "volumes",
+            "lifs",
+            "shares",
+            "relationships",
+            "aggregates",
+            "users",
+            "roles",
+            "job_seconds",
+            "location",
+        }
         wrong = sorted(set(description) - known)
         if wrong:
             raise DescriptionError(f"state description has no {', '.join(wrong)}.")
@@ -212,11 +266,16 @@ class State:
     def add_volume(self, item: dict) -> Volume:
         name, svm = item.pop("name"), self.svm(item.pop("svm", None))
         volume = Volume(
-            name=name, svm=svm, uuid=item.pop("uuid", stable_uuid("volume", svm.name, name)),
-            path=item.pop("path", f"/{name}"), size=int(item.pop("size", 100 * 2 ** 30)),
-            used=item.pop("used", None), hook=tuple(item.pop("hook", ())),
+            name=name,
+            svm=svm,
+            uuid=item.pop("uuid", stable_uuid("volume", svm.name, name)),
+            path=item.pop("path", f"/{name}"),
+            size=int(item.pop("size", 100 * 2**30)),
+            used=item.pop("used", None),
+            hook=tuple(item.pop("hook", ())),
             backend=backends.make(item.pop("backend", {"kind": "memory"})),
-            create_time=item.pop("create_time", self.stamp()))
+            create_time=item.pop("create_time", self.stamp()),
+        )
         taken = [dict(each) for each in item.pop("snapshots", [])]
         _apply(volume, item, _VOLUME_KEYS, f"volume {name}")
         for each in volume.backend.load(volume):
@@ -237,8 +296,12 @@ class State:
 
     def add_lif(self, item: dict) -> Lif:
         name, svm = item.pop("name"), item.pop("svm", None)
-        lif = Lif(name, item.pop("uuid", stable_uuid("lif", name)), item.pop("address"),
-                  self.svm(svm) if svm or self.svms else None)
+        lif = Lif(
+            name,
+            item.pop("uuid", stable_uuid("lif", name)),
+            item.pop("address"),
+            self.svm(svm) if svm or self.svms else None,
+        )
         for here, home in (("node", "home_node"), ("port", "home_port")):
             item.setdefault(here, item.get(home, getattr(lif, home)))
         _apply(lif, item, _LIF_KEYS, f"LIF {name}")
@@ -293,8 +356,12 @@ class State:
                 _apply(self.svm(name), values, _SVM_KEYS, f"SVM {name}")
             _apply(self, changes.get("array", {}), {"job_seconds", "location"}, "array")
             add = changes.get("add", {})
-            for kind, make in (("svms", self.add_svm), ("volumes", self.add_volume),
-                               ("lifs", self.add_lif), ("shares", self.add_share)):
+            for kind, make in (
+                ("svms", self.add_svm),
+                ("volumes", self.add_volume),
+                ("lifs", self.add_lif),
+                ("shares", self.add_share),
+            ):
                 for item in add.get(kind, []):
                     make(dict(item))
 

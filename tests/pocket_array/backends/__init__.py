@@ -8,6 +8,7 @@ A back end is an object with
     modify(volume, snapshot, old_name)   name, comment, label or expiry have changed
     set_state(volume, state)     the volume goes online or offline
 """
+
 from __future__ import annotations
 
 from typing import Any

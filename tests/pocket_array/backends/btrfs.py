@@ -3,6 +3,7 @@
 The snapshots lie as directories NAME under `snapshots` (same file system). What btrfs cannot keep
 (uuid, comment, label, expiry) stands in .pocket-snapshots.json there, so a restarted array knows it.
 """
+
 from __future__ import annotations
 
 import json
@@ -29,8 +30,13 @@ class Btrfs:
 
     def _run(self, *words: str) -> None:
         try:
-            ended = subprocess.run([self.btrfs, *words], text=True, stdin=subprocess.DEVNULL,
-                                   capture_output=True, timeout=SECONDS)
+            ended = subprocess.run(
+                [self.btrfs, *words],
+                text=True,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=SECONDS,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ApiError(500, "1", f"btrfs {' '.join(words[:2])}: {error}") from None
         if ended.returncode:
@@ -70,7 +76,9 @@ class Btrfs:
                 yield Snapshot(**known[entry.name])
             else:
                 made = datetime.fromtimestamp(entry.stat().st_ctime, timezone.utc)
-                yield Snapshot(stable_uuid("snapshot", volume.uuid, entry.name), entry.name, iso(made))
+                yield Snapshot(
+                    stable_uuid("snapshot", volume.uuid, entry.name), entry.name, iso(made)
+                )
 
     def _keep_books(self, volume: Any, *, plus: Any = None, minus: Any = None) -> None:
         kept = {item.uuid: asdict(item) for item in list(volume.snapshots.values())}

@@ -1,4 +1,5 @@
 """The command that is run when a volume goes offline or online (in the lab: withdraw the export)."""
+
 from __future__ import annotations
 
 import os
@@ -17,14 +18,26 @@ def run(volume: Any, state: str) -> None:
     """
     if not volume.hook:
         return
-    environment = dict(os.environ, POCKET_VOLUME=volume.name, POCKET_STATE=state,
-                       POCKET_JUNCTION=volume.path or "")
+    environment = dict(
+        os.environ, POCKET_VOLUME=volume.name, POCKET_STATE=state, POCKET_JUNCTION=volume.path or ""
+    )
     try:
-        ended = subprocess.run([*volume.hook, volume.name, state], env=environment, text=True,
-                               stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+        ended = subprocess.run(
+            [*volume.hook, volume.name, state],
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ApiError(500, "917536", f"hook {volume.hook[0]} of volume {volume.name}: {error}") from None
+        raise ApiError(
+            500, "917536", f"hook {volume.hook[0]} of volume {volume.name}: {error}"
+        ) from None
     if ended.returncode:
         said = " ".join((ended.stderr or ended.stdout).split())[:300]
-        raise ApiError(500, "917536", f"hook {volume.hook[0]} of volume {volume.name} failed with "
-                                      f"{ended.returncode}: {said}")
+        raise ApiError(
+            500,
+            "917536",
+            f"hook {volume.hook[0]} of volume {volume.name} failed with {ended.returncode}: {said}",
+        )

@@ -1,4 +1,5 @@
 """A volume that is only numbers."""
+
 from __future__ import annotations
 
 from typing import Any, Iterable

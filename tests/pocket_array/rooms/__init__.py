@@ -1,4 +1,5 @@
 """One room per kind of resource. A room gives handlers: Call -> Answer, listed in routes.py."""
+
 from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple, Optional

@@ -1,4 +1,5 @@
 """/api/cluster and its jobs."""
+
 from __future__ import annotations
 
 from ..exchange import Answer, no_entry
@@ -6,21 +7,31 @@ from ..query import Collection, list_answer, one_answer
 from . import Call
 
 CLUSTER = Collection(
-    "/api/cluster", ("name",),
-    frozenset("_tags auto_enable_activity_tracking auto_enable_analytics certificate contact "
-              "dns_domains ha location management_interfaces metric name name_servers nodes "
-              "ntp_servers peering_policy san_optimized statistics timezone uuid version".split()),
-    ("metric.*", "statistics.*"), lambda row: "/api/cluster")
+    "/api/cluster",
+    ("name",),
+    frozenset(
+        "_tags auto_enable_activity_tracking auto_enable_analytics certificate contact "
+        "dns_domains ha location management_interfaces metric name name_servers nodes "
+        "ntp_servers peering_policy san_optimized statistics timezone uuid version".split()
+    ),
+    ("metric.*", "statistics.*"),
+    lambda row: "/api/cluster",
+)
 JOBS = Collection(
-    "/api/cluster/jobs", ("uuid",),
+    "/api/cluster/jobs",
+    ("uuid",),
     frozenset("code description end_time error message node start_time state svm uuid".split()),
-    (), lambda row: f"/api/cluster/jobs/{row['uuid']}")
+    (),
+    lambda row: f"/api/cluster/jobs/{row['uuid']}",
+)
 
 
 def get_cluster(call: Call) -> Answer:
     row = dict(call.state.cluster)
     version = dict(row["version"])
-    version.setdefault("full", "NetApp Release {generation}.{major}.{minor}: pocket array".format(**version))
+    version.setdefault(
+        "full", "NetApp Release {generation}.{major}.{minor}: pocket array".format(**version)
+    )
     row["version"] = version
     return one_answer(CLUSTER, row, call.request)
 

@@ -1,4 +1,5 @@
 """/api/network/ip/interfaces: LIFs."""
+
 from __future__ import annotations
 
 from ..exchange import Answer, no_entry
@@ -7,10 +8,15 @@ from ..state import Lif, stable_uuid
 from . import Call
 
 INTERFACES = Collection(
-    "/api/network/ip/interfaces", ("uuid", "name"),
-    frozenset("ddns_enabled dns_zone enabled ip ipspace location metric name probe_port rdma_protocols "
-              "scope service_policy services state statistics subnet svm uuid vip".split()),
-    ("metric.*", "statistics.*"), lambda row: f"/api/network/ip/interfaces/{row['uuid']}")
+    "/api/network/ip/interfaces",
+    ("uuid", "name"),
+    frozenset(
+        "ddns_enabled dns_zone enabled ip ipspace location metric name probe_port rdma_protocols "
+        "scope service_policy services state statistics subnet svm uuid vip".split()
+    ),
+    ("metric.*", "statistics.*"),
+    lambda row: f"/api/network/ip/interfaces/{row['uuid']}",
+)
 
 
 def _node(name: str) -> dict:
@@ -22,15 +28,30 @@ def _port(node: str, name: str) -> dict:
 
 
 def row_of(lif: Lif) -> dict:
-    row = {"uuid": lif.uuid, "name": lif.name, "enabled": lif.enabled, "state": lif.state,
-           "ip": {"address": lif.address, "netmask": lif.netmask,
-                  "family": "ipv6" if ":" in lif.address else "ipv4"},
-           "scope": "svm" if lif.svm else "cluster", "services": list(lif.services),
-           "service_policy": {"name": "default-data-files"}, "ipspace": {"name": "Default"},
-           "location": {"auto_revert": False, "failover": "home_node_only", "is_home": lif.is_home,
-                        "home_node": _node(lif.home_node), "node": _node(lif.node),
-                        "home_port": _port(lif.home_node, lif.home_port),
-                        "port": _port(lif.node, lif.port)}}
+    row = {
+        "uuid": lif.uuid,
+        "name": lif.name,
+        "enabled": lif.enabled,
+        "state": lif.state,
+        "ip": {
+            "address": lif.address,
+            "netmask": lif.netmask,
+            "family": "ipv6" if ":" in lif.address else "ipv4",
+        },
+        "scope": "svm" if lif.svm else "cluster",
+        "services": list(lif.services),
+        "service_policy": {"name": "default-data-files"},
+        "ipspace": {"name": "Default"},
+        "location": {
+            "auto_revert": False,
+            "failover": "home_node_only",
+            "is_home": lif.is_home,
+            "home_node": _node(lif.home_node),
+            "node": _node(lif.node),
+            "home_port": _port(lif.home_node, lif.home_port),
+            "port": _port(lif.node, lif.port),
+        },
+    }
     if lif.svm:
         row["svm"] = lif.svm.reference()
     return {**row, **lif.extra}

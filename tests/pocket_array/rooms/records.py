@@ -1,4 +1,5 @@
 """Kinds that are only read: aggregates, SnapMirror relationships, export policies, SMB shares."""
+
 from __future__ import annotations
 
 from typing import Optional
@@ -10,28 +11,45 @@ from ..state import Share, Volume
 from . import Call
 
 AGGREGATES = Collection(
-    "/api/storage/aggregates", ("uuid", "name"),
-    frozenset("""block_storage cloud_storage create_time data_encryption home_node is_spare_low metric
-    name node snaplock_type snapshot space state statistics uuid volume-count""".split()),
+    "/api/storage/aggregates",
+    ("uuid", "name"),
+    frozenset(
+        """block_storage cloud_storage create_time data_encryption home_node is_spare_low metric
+    name node snaplock_type snapshot space state statistics uuid volume-count""".split()
+    ),
     ("metric.*", "statistics.*", "space.footprint", "is_spare_low"),
-    lambda row: f"/api/storage/aggregates/{row['uuid']}")
+    lambda row: f"/api/storage/aggregates/{row['uuid']}",
+)
 RELATIONSHIPS = Collection(
-    "/api/snapmirror/relationships", ("uuid",),
-    frozenset("""backoff_level consistency_group_failover destination exported_snapshot group_type
+    "/api/snapmirror/relationships",
+    ("uuid",),
+    frozenset(
+        """backoff_level consistency_group_failover destination exported_snapshot group_type
     healthy identity_preservation lag_time last_transfer_type policy preserve
     restore source state throttle total_transfer_bytes total_transfer_duration transfer
-    transfer_schedule unhealthy_reason uuid""".split()),
-    (), lambda row: f"/api/snapmirror/relationships/{row['uuid']}")
+    transfer_schedule unhealthy_reason uuid""".split()
+    ),
+    (),
+    lambda row: f"/api/snapmirror/relationships/{row['uuid']}",
+)
 POLICIES = Collection(
-    "/api/protocols/nfs/export-policies", ("id", "name"),
+    "/api/protocols/nfs/export-policies",
+    ("id", "name"),
     frozenset("are_rules_truncated id name rules svm".split()),
-    (), lambda row: f"/api/protocols/nfs/export-policies/{row['id']}")
+    (),
+    lambda row: f"/api/protocols/nfs/export-policies/{row['id']}",
+)
 SHARES = Collection(
-    "/api/protocols/cifs/shares", ("svm.uuid", "svm.name", "name"),
-    frozenset("""access_based_enumeration acls browsable change_notify comment continuously_available
+    "/api/protocols/cifs/shares",
+    ("svm.uuid", "svm.name", "name"),
+    frozenset(
+        """access_based_enumeration acls browsable change_notify comment continuously_available
     encryption home_directory name oplocks path show_snapshot svm unix_symlink volume
-    vscan_profile""".split()),
-    (), lambda row: f"/api/protocols/cifs/shares/{row['svm']['uuid']}/{quote(row['name'])}")
+    vscan_profile""".split()
+    ),
+    (),
+    lambda row: f"/api/protocols/cifs/shares/{row['svm']['uuid']}/{quote(row['name'])}",
+)
 
 
 def list_aggregates(call: Call) -> Answer:
@@ -52,12 +70,31 @@ def list_relationships(call: Call) -> Answer:
 
 def list_policies(call: Call) -> Answer:
     with call.state.lock:
-        names = sorted({(each.svm.uuid, each.export_policy) for each in call.state.volumes.values()
-                        if call.sees(each.svm)})
-        rows = [{"id": number, "name": name, "svm": call.state.svms[svm].reference(),
-                 "rules": [{"index": 1, "clients": [{"match": "0.0.0.0/0"}], "protocols": ["any"],
-                            "ro_rule": ["any"], "rw_rule": ["any"], "superuser": ["any"]}]}
-                for number, (svm, name) in enumerate(names, start=1)]
+        names = sorted(
+            {
+                (each.svm.uuid, each.export_policy)
+                for each in call.state.volumes.values()
+                if call.sees(each.svm)
+            }
+        )
+        rows = [
+            {
+                "id": number,
+                "name": name,
+                "svm": call.state.svms[svm].reference(),
+                "rules": [
+                    {
+                        "index": 1,
+                        "clients": [{"match": "0.0.0.0/0"}],
+                        "protocols": ["any"],
+                        "ro_rule": ["any"],
+                        "rw_rule": ["any"],
+                        "superuser": ["any"],
+                    }
+                ],
+            }
+            for number, (svm, name) in enumerate(names, start=1)
+        ]
     return list_answer(POLICIES, rows, call.request)
 
 
@@ -65,16 +102,22 @@ def _volume_of(share: Share, call: Call) -> Optional[Volume]:
     """The volume whose junction is the longest beginning of the share's path."""
     best = None
     for volume in call.state.volumes.values():
-        path = (volume.path or "").rstrip("/")
-        inside = path and (share.path == path or share.path.startswith(path + "/"))
-        if volume.svm is share.svm and inside and (best is None or len(path) > len(best.path)):
+        if volume.path is None or volume.svm is not share.svm:
+            continue
+        inside = (share.path.rstrip("/") + "/").startswith(volume.path.rstrip("/") + "/")
+        if inside and (best is None or len(volume.path) > len(best.path)):
             best = volume
     return best
 
 
 def _share_row(share: Share, call: Call) -> dict:
-    row = {"svm": share.svm.reference(), "name": share.name, "path": share.path,
-           "oplocks": True, "browsable": True}
+    row = {
+        "svm": share.svm.reference(),
+        "name": share.name,
+        "path": share.path,
+        "oplocks": True,
+        "browsable": True,
+    }
     if share.comment:
         row["comment"] = share.comment
     volume = _volume_of(share, call)

@@ -3,6 +3,7 @@
 What is wrong with the request itself is told at once; what the volume has to say (exists, limit,
 offline, locked, owned) comes out of the job, and is only told at once within return_timeout.
 """
+
 from __future__ import annotations
 
 import re
@@ -12,29 +13,43 @@ from datetime import datetime, timezone
 from typing import Optional
 
 from ..exchange import Answer, ApiError, invalid_value, no_entry
-from ..query import Collection, list_answer, one_answer
+from ..query import Collection, list_answer, one_answer, truth
 from ..state import COMMENT_LIMIT, Snapshot, Volume
 from . import Call, body_of, job_answer, volumes
 
 _PATH = "/api/storage/volumes/{}/snapshots"
 SNAPSHOTS = Collection(
-    _PATH, ("uuid", "name"),
-    frozenset("""comment compress_savings create_time dedup_savings delta expiry_time logical_size name
+    _PATH,
+    ("uuid", "name"),
+    frozenset(
+        """comment compress_savings create_time dedup_savings delta expiry_time logical_size name
     owners provenance_volume reclaimable_space size snaplock snaplock_expiry_time snapmirror_label state
-    svm uuid vbn0_savings version_uuid volume""".split()),
+    svm uuid vbn0_savings version_uuid volume""".split()
+    ),
     ("reclaimable_space", "delta.*"),
-    lambda row: f"{_PATH.format(row['volume']['uuid'])}/{row['uuid']}")
+    lambda row: f"{_PATH.format(row['volume']['uuid'])}/{row['uuid']}",
+)
 _BODY = {"name", "comment", "expiry_time", "snapmirror_label", "snaplock", "snaplock_expiry_time"}
 _RESERVED = ("snapmirror.", "vserverdr.")
 
 
 def row_of(volume: Volume, snapshot: Snapshot) -> dict:
-    row = {"uuid": snapshot.uuid, "name": snapshot.name, "create_time": snapshot.create_time,
-           "state": snapshot.state, "size": snapshot.size, "logical_size": snapshot.size,
-           "svm": volume.svm.reference(), "volume": volume.reference(), "version_uuid": snapshot.uuid,
-           "comment": snapshot.comment, "expiry_time": snapshot.expiry_time,
-           "snapmirror_label": snapshot.snapmirror_label, "owners": list(snapshot.owners) or None,
-           "snaplock_expiry_time": snapshot.snaplock_expiry_time}
+    row = {
+        "uuid": snapshot.uuid,
+        "name": snapshot.name,
+        "create_time": snapshot.create_time,
+        "state": snapshot.state,
+        "size": snapshot.size,
+        "logical_size": snapshot.size,
+        "svm": volume.svm.reference(),
+        "volume": volume.reference(),
+        "version_uuid": snapshot.uuid,
+        "comment": snapshot.comment,
+        "expiry_time": snapshot.expiry_time,
+        "snapmirror_label": snapshot.snapmirror_label,
+        "owners": list(snapshot.owners) or None,
+        "snaplock_expiry_time": snapshot.snaplock_expiry_time,
+    }
     if snapshot.snaplock_expiry_time:
         row["snaplock"] = {"expiry_time": snapshot.snaplock_expiry_time}
     return {key: value for key, value in row.items() if value is not None}
@@ -80,10 +95,16 @@ def _checked(call: Call) -> dict:
     name = body.get("name")
     if name is not None:
         if name.startswith(_RESERVED):
-            raise ApiError(400, "1638477", "User-created snapshot names cannot begin with the specified "
-                                           "prefix.", "name")
+            raise ApiError(
+                400,
+                "1638477",
+                "User-created snapshot names cannot begin with the specified prefix.",
+                "name",
+            )
         if not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,254}", name):
-            raise ApiError(400, "1638518", f'The specified snapshot name "{name}" is invalid.', "name")
+            raise ApiError(
+                400, "1638518", f'The specified snapshot name "{name}" is invalid.', "name"
+            )
     if len(body.get("comment", "")) > COMMENT_LIMIT:
         raise invalid_value(body["comment"], "comment", "at most 255 characters")
     if "snapmirror_label" in body and not 1 <= len(body["snapmirror_label"]) <= 31:
@@ -98,47 +119,84 @@ def _checked(call: Call) -> dict:
 
 def _ready(volume: Volume) -> None:
     if volume.state != "online" or volume.space()[2] <= 0:
-        raise ApiError(409, "524479", f'Volume "{volume.name}" is not online or does not have enough '
-                                      "space to create a snapshot.")
+        raise ApiError(
+            409,
+            "524479",
+            f'Volume "{volume.name}" is not online or does not have enough '
+            "space to create a snapshot.",
+        )
     if volume.type != "rw":
         raise ApiError(400, "1638461", "Snapshots can only be created on read/write (RW) volumes.")
     if volume.reverting:
-        raise ApiError(409, "1638532", f'Failed to create the snapshot on volume "{volume.name}" because '
-                                       "a revert operation is in progress.")
+        raise ApiError(
+            409,
+            "1638532",
+            f'Failed to create the snapshot on volume "{volume.name}" because '
+            "a revert operation is in progress.",
+        )
 
 
 def _locking(volume: Volume, body: dict) -> None:
     if body.get("snaplock_expiry_time") and not volume.snapshot_locking_enabled:
-        raise ApiError(400, "1638618", "The property \"snaplock_expiry_time\" cannot be specified for "
-                                       "snapshot create.", "snaplock_expiry_time")
+        raise ApiError(
+            400,
+            "1638618",
+            'The property "snaplock_expiry_time" cannot be specified for snapshot create.',
+            "snaplock_expiry_time",
+        )
 
 
 def post_snapshot(call: Call) -> Answer:
     volume = volumes.find(call, "volume.uuid")
     body = _checked(call)
     if not body.get("name"):
-        raise ApiError(400, "262188", "Field \"name\" is required.", "name")
-    made = Snapshot(str(uuid.uuid4()), body["name"], "", body.get("comment"), body.get("expiry_time"),
-                    body.get("snapmirror_label"), body.get("snaplock_expiry_time"))
+        raise ApiError(400, "262188", 'Field "name" is required.', "name")
+    made = Snapshot(
+        str(uuid.uuid4()),
+        body["name"],
+        "",
+        body.get("comment"),
+        body.get("expiry_time"),
+        body.get("snapmirror_label"),
+        body.get("snaplock_expiry_time"),
+    )
 
     def work() -> None:
         with volume.lock:
             _ready(volume)
             _locking(volume, body)
             if any(each.name == made.name for each in volume.snapshots.values()):
-                raise ApiError(409, "525059", f'A snapshot with the name "{made.name}" already exists.')
+                raise ApiError(
+                    409, "525059", f'A snapshot with the name "{made.name}" already exists.'
+                )
             if len(volume.snapshots) >= volume.snapshot_limit:
-                raise ApiError(409, "525062", f'Cannot exceed maximum number of snapshots '
-                                              f'({volume.snapshot_limit}) on volume "{volume.name}".')
+                raise ApiError(
+                    409,
+                    "525062",
+                    f"Cannot exceed maximum number of snapshots "
+                    f'({volume.snapshot_limit}) on volume "{volume.name}".',
+                )
             made.create_time = call.state.stamp()
             volume.backend.create(volume, made)
             volume.snapshots[made.uuid] = made
 
     base = _PATH.format(volume.uuid)
     job = call.start_job(f"POST {base}", volume.svm.reference(), work)
-    location = {"uuid": f"{base}/{made.uuid}", "wrong": f"{base}/", "none": "",
-                "query": f"{base}?{urllib.parse.urlencode({'name': made.name})}"}[call.location]
-    return job_answer(call, job, 201, location)
+    location = {
+        "uuid": f"{base}/{made.uuid}",
+        "wrong": f"{base}/",
+        "none": "",
+        "query": f"{base}?{urllib.parse.urlencode({'name': made.name})}",
+    }[call.location]
+    answer = job_answer(call, job, 201, location)
+    if answer.status == 201 and truth(call.request, "return_records", False):
+        answer.body.update(
+            num_records=1,
+            records=[
+                one_answer(SNAPSHOTS, row_of(volume, made), call.request._replace(query=())).body
+            ],
+        )
+    return answer
 
 
 def patch_snapshot(call: Call) -> Answer:
@@ -152,10 +210,16 @@ def patch_snapshot(call: Call) -> Answer:
             if snapshot is None:
                 raise ApiError(404, "1638600", "The snapshot does not exist.", "uuid")
             if volume.type != "rw":
-                raise ApiError(400, "1638522", "Snapshots can only be renamed on read/write (RW) volumes.")
+                raise ApiError(
+                    400, "1638522", "Snapshots can only be renamed on read/write (RW) volumes."
+                )
             new_name = body.get("name", snapshot.name)
-            if any(each.name == new_name and each is not snapshot for each in volume.snapshots.values()):
-                raise ApiError(409, "525059", f'A snapshot with the name "{new_name}" already exists.')
+            if any(
+                each.name == new_name and each is not snapshot for each in volume.snapshots.values()
+            ):
+                raise ApiError(
+                    409, "525059", f'A snapshot with the name "{new_name}" already exists.'
+                )
             old_lock = _moment(snapshot.snaplock_expiry_time, "snaplock_expiry_time")
             new_lock = _moment(body.get("snaplock_expiry_time"), "snaplock_expiry_time")
             if old_lock and new_lock and new_lock < old_lock:
@@ -175,15 +239,22 @@ def _deletable(call: Call, volume: Volume, snapshot: Optional[Snapshot]) -> Snap
     if volume.type != "rw":
         raise ApiError(400, "1638521", "Snapshots can only be deleted on read/write (RW) volumes.")
     if volume.fenced:
-        raise ApiError(409, "524481", f'Snapshot "{snapshot.name}" was not deleted because the volume '
-                                      f'"{volume.name}" is locked or fenced.')
+        raise ApiError(
+            409,
+            "524481",
+            f'Snapshot "{snapshot.name}" was not deleted because the volume '
+            f'"{volume.name}" is locked or fenced.',
+        )
     if snapshot.owners:
-        raise ApiError(409, "1638543", f'Failed to delete snapshot "{snapshot.name}" because it has an '
-                                       "owner.")
+        raise ApiError(
+            409, "1638543", f'Failed to delete snapshot "{snapshot.name}" because it has an owner.'
+        )
     for field in ("expiry_time", "snaplock_expiry_time"):
         until = _moment(getattr(snapshot, field), field)
         if until and until > call.state.now():
-            raise ApiError(409, "1638555", f'Snapshot "{snapshot.name}" has not expired or is locked.')
+            raise ApiError(
+                409, "1638555", f'Snapshot "{snapshot.name}" has not expired or is locked.'
+            )
     return snapshot
 
 

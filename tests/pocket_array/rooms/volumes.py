@@ -1,4 +1,5 @@
 """/api/storage/volumes."""
+
 from __future__ import annotations
 
 from ..exchange import Answer, ApiError, invalid_value, no_entry
@@ -7,7 +8,8 @@ from ..state import COMMENT_LIMIT, Volume, stable_uuid
 from . import Call, body_of, job_answer
 
 # What the description of GET /storage/volumes calls expensive, as far as rooms and `extra` show it.
-_EXPENSIVE = tuple("""is_svm_root aggressive_readahead_mode analytics.by_accessed_time
+_EXPENSIVE = tuple(
+    """is_svm_root aggressive_readahead_mode analytics.by_accessed_time
     analytics.by_modified_time analytics.report_time analytics.supported anti_ransomware.* application.*
     encryption.* queue_for_encryption convert_unicode clone.parent_snapshot clone.parent_svm
     clone.parent_volume clone.split_complete_percent clone.split_estimate clone.split_initiated
@@ -18,18 +20,24 @@ _EXPENSIVE = tuple("""is_svm_root aggressive_readahead_mode analytics.by_accesse
     space.available_percent space.full_threshold_percent space.nearly_full_threshold_percent
     space.size_available_for_snapshots space.percent_used space.physical_used
     space.physical_used_percent space.user_data guarantee.* autosize.* movement.* statistics.*
-    constituents.* rebalancing.* metric.* cloud_write_enabled""".split())
+    constituents.* rebalancing.* metric.* cloud_write_enabled""".split()
+)
 VOLUMES = Collection(
-    "/api/storage/volumes", ("uuid", "name"),
-    frozenset("""_tags access_time_enabled activity_tracking aggregates analytics anti_ransomware
+    "/api/storage/volumes",
+    ("uuid", "name"),
+    frozenset(
+        """_tags access_time_enabled activity_tracking aggregates analytics anti_ransomware
     application autosize clone cloud_retrieval_policy cloud_write_enabled comment consistency_group
     constituents convert_unicode create_time efficiency encryption error_state files
     flexcache_endpoint_type flexgroup guarantee is_object_store is_svm_root language max_dir_size
     metric movement msid name nas nodes qos queue_for_encryption quota rebalancing
     scheduled_snapshot_naming_scheme size sizing_method smas_protection snaplock snapmirror
     snapshot_count snapshot_directory_access_enabled snapshot_locking_enabled snapshot_policy space
-    state statistics status style svm tiering type uuid""".split()),
-    _EXPENSIVE, lambda row: f"/api/storage/volumes/{row['uuid']}")
+    state statistics status style svm tiering type uuid""".split()
+    ),
+    _EXPENSIVE,
+    lambda row: f"/api/storage/volumes/{row['uuid']}",
+)
 
 
 def _space(volume: Volume) -> dict:
@@ -38,13 +46,26 @@ def _space(volume: Volume) -> dict:
     if volume.state != "online":
         return {"size": size, "large_size_enabled": False}
     percent = round(100 * used / size) if size else 100
-    return {"size": size, "used": used, "available": available, "percent_used": percent,
-            "available_percent": 100 - percent, "afs_total": size, "large_size_enabled": False,
-            "full_threshold_percent": 98, "nearly_full_threshold_percent": 95,
-            "size_available_for_snapshots": available, "physical_used": used,
-            "logical_space": {"used": used, "reporting": False, "enforcement": False},
-            "snapshot": {"used": sum(s.size for s in list(volume.snapshots.values())),
-                         "reserve_percent": 0, "reserve_size": 0, "autodelete_enabled": False}}
+    return {
+        "size": size,
+        "used": used,
+        "available": available,
+        "percent_used": percent,
+        "available_percent": 100 - percent,
+        "afs_total": size,
+        "large_size_enabled": False,
+        "full_threshold_percent": 98,
+        "nearly_full_threshold_percent": 95,
+        "size_available_for_snapshots": available,
+        "physical_used": used,
+        "logical_space": {"used": used, "reporting": False, "enforcement": False},
+        "snapshot": {
+            "used": sum(s.size for s in list(volume.snapshots.values())),
+            "reserve_percent": 0,
+            "reserve_size": 0,
+            "autodelete_enabled": False,
+        },
+    }
 
 
 def merged(base: dict, extra: dict) -> dict:
@@ -60,19 +81,39 @@ def row_of(volume: Volume, call: Call) -> dict:
     aggregate = call.state.aggregates.get(volume.aggregate, {})
     online = volume.state == "online"
     space = _space(volume)
-    row = {"uuid": volume.uuid, "name": volume.name, "state": volume.state, "type": volume.type,
-           "style": "flexvol", "svm": volume.svm.reference(), "size": space["size"], "space": space,
-           "comment": volume.comment, "create_time": volume.create_time, "is_svm_root": False,
-           "aggregates": [{"name": volume.aggregate,
-                           "uuid": aggregate.get("uuid", stable_uuid("aggregate", volume.aggregate))}],
-           "nas": {"path": volume.path, "export_policy": {"name": volume.export_policy},
-                   "security_style": "unix"},
-           "snapshot_count": len(volume.snapshots) if online else 0,
-           "snapshot_locking_enabled": volume.snapshot_locking_enabled,
-           "snapshot_policy": {"name": "none"}, "anti_ransomware": volume.anti_ransomware,
-           "snapmirror": {"is_protected": False}, "clone": {"is_flexclone": False},
-           "snaplock": {"type": "non_snaplock"}, "guarantee": {"type": "none"},
-           "status": [] if online else [f"Volume {volume.name} is not online."]}
+    row = {
+        "uuid": volume.uuid,
+        "name": volume.name,
+        "state": volume.state,
+        "type": volume.type,
+        "style": "flexvol",
+        "svm": volume.svm.reference(),
+        "size": space["size"],
+        "space": space,
+        "comment": volume.comment,
+        "create_time": volume.create_time,
+        "is_svm_root": False,
+        "aggregates": [
+            {
+                "name": volume.aggregate,
+                "uuid": aggregate.get("uuid", stable_uuid("aggregate", volume.aggregate)),
+            }
+        ],
+        "nas": {
+            "path": volume.path,
+            "export_policy": {"name": volume.export_policy},
+            "security_style": "unix",
+        },
+        "snapshot_count": len(volume.snapshots) if online else 0,
+        "snapshot_locking_enabled": volume.snapshot_locking_enabled,
+        "snapshot_policy": {"name": "none"},
+        "anti_ransomware": volume.anti_ransomware,
+        "snapmirror": {"is_protected": False},
+        "clone": {"is_flexclone": False},
+        "snaplock": {"type": "non_snaplock"},
+        "guarantee": {"type": "none"},
+        "status": [] if online else [f"Volume {volume.name} is not online."],
+    }
     return merged(row, volume.extra)
 
 
@@ -81,7 +122,9 @@ def find(call: Call, key: str = "uuid") -> Volume:
         volume = call.state.volumes.get(call.keys[key])
     if volume is None or not call.sees(volume.svm):
         if key != "uuid":
-            raise ApiError(404, "918235", f"A volume with UUID \"{call.keys[key]}\" was not found.", key)
+            raise ApiError(
+                404, "918235", f'A volume with UUID "{call.keys[key]}" was not found.', key
+            )
         raise no_entry()
     return volume
 
@@ -103,8 +146,13 @@ def patch_volume(call: Call) -> Answer:
     body = body_of(call, {"state", "comment", "size", "snapshot_locking_enabled"})
     state = body.get("state", volume.state)
     if state not in ("online", "offline", "restricted"):
-        raise ApiError(400, "918652", f'"{state}" is an invalid value for field "-state". Valid values '
-                                      'are "online", "offline" and "restricted".', "state")
+        raise ApiError(
+            400,
+            "918652",
+            f'"{state}" is an invalid value for field "-state". Valid values '
+            'are "online", "offline" and "restricted".',
+            "state",
+        )
     if len(body.get("comment", "")) > COMMENT_LIMIT:
         raise invalid_value(body["comment"], "comment", "at most 255 characters")
 
@@ -117,5 +165,7 @@ def patch_volume(call: Call) -> Answer:
                 volume.backend.set_state(volume, state)
                 volume.state = state
 
-    job = call.start_job(f"PATCH {VOLUMES.href({'uuid': volume.uuid})}", volume.svm.reference(), work)
+    job = call.start_job(
+        f"PATCH {VOLUMES.href({'uuid': volume.uuid})}", volume.svm.reference(), work
+    )
     return job_answer(call, job, 200)

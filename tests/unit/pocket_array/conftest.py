@@ -1,4 +1,5 @@
 """Fixtures for the pocket array's own tests: a judged array, a caller, no leaks."""
+
 from __future__ import annotations
 
 import gc
@@ -8,12 +9,15 @@ import threading
 
 import pytest
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+_ROOT = os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+)
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
 from tests.pocket_array.caller import DESCRIPTION, Caller  # noqa: E402
 from tests.pocket_array.judged import judged_array  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def nothing_leaks():
@@ -21,8 +25,11 @@ def nothing_leaks():
     threads, descriptors = set(threading.enumerate()), set(os.listdir("/proc/self/fd"))
     yield
     gc.collect()  # the client's sockets hang in the tracebacks of its errors
-    left = [each.name for each in threading.enumerate()
-            if each not in threads and each.name.startswith("pocket")]
+    left = [
+        each.name
+        for each in threading.enumerate()
+        if each not in threads and each.name.startswith("pocket")
+    ]
     assert not left
     opened = {}
     for each in set(os.listdir("/proc/self/fd")) - descriptors:
@@ -60,10 +67,12 @@ def volume(array):
 @pytest.fixture
 def finished(call):
     """Waits for the job of a 202; gives the job."""
+
     def wait(body):
         for _ in range(2000):
             job = call("GET", body["job"]["_links"]["self"]["href"])[1]
             if job["state"] in ("success", "failure"):
                 return job
         raise AssertionError(f"job never ended: {job}")
+
     return wait

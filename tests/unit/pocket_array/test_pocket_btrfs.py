@@ -1,4 +1,5 @@
 """The btrfs back end on a real btrfs in a loop-mounted file, where this machine lets us have one."""
+
 import os
 import shutil
 import subprocess
@@ -22,8 +23,11 @@ def filesystem(tmp_path_factory):
     image, mounted = base / "image", base / "mnt"
     mounted.mkdir()
     with open(image, "wb") as file:
-        file.truncate(256 * 2 ** 20)
-    for words in (("mkfs.btrfs", "-q", str(image)), ("mount", "-o", "loop", str(image), str(mounted))):
+        file.truncate(256 * 2**20)
+    for words in (
+        ("mkfs.btrfs", "-q", str(image)),
+        ("mount", "-o", "loop", str(image), str(mounted)),
+    ):
         ended = run(*words)
         if ended.returncode:
             pytest.skip(f"no btrfs of our own here: {ended.stderr.strip()}")
@@ -36,8 +40,15 @@ def filesystem(tmp_path_factory):
 
 @pytest.fixture
 def description(filesystem):
-    backend = {"kind": "btrfs", "subvolume": str(filesystem / "vol"), "snapshots": str(filesystem / "snap")}
-    yield {"volumes": [{"name": "v", "backend": backend}], "users": [{"name": "admin", "password": "hush-admin"}]}
+    backend = {
+        "kind": "btrfs",
+        "subvolume": str(filesystem / "vol"),
+        "snapshots": str(filesystem / "snap"),
+    }
+    yield {
+        "volumes": [{"name": "v", "backend": backend}],
+        "users": [{"name": "admin", "password": "hush-admin"}],
+    }
     for name in os.listdir(filesystem / "snap"):
         if (filesystem / "snap" / name).is_dir():
             run("btrfs", "subvolume", "delete", str(filesystem / "snap" / name))
@@ -53,7 +64,10 @@ def test_a_snapshot_keeps_what_was_there(filesystem, description):
     disk.write_text("before")
     with judged_array(description) as array:
         call = Caller(array)
-        assert call("POST", paths(array), {"name": "s1", "comment": "c"}, return_timeout="30")[0] == 201
+        assert (
+            call("POST", paths(array), {"name": "s1", "comment": "c"}, return_timeout="30")[0]
+            == 201
+        )
         disk.write_text("after")
         kept = filesystem / "snap" / "s1" / "disk.img"
         assert kept.read_text() == "before"
@@ -70,13 +84,28 @@ def test_a_restarted_array_knows_its_snapshots(filesystem, description):
     with judged_array(description) as array:
         Caller(array)("POST", paths(array), {"name": "s1", "comment": "c"}, return_timeout="30")
         before = Caller(array)("GET", paths(array), fields="comment,create_time")[1]
-    assert run("btrfs", "subvolume", "snapshot", "-r", str(filesystem / "vol"),
-               str(filesystem / "snap" / "by-hand")).returncode == 0
+    assert (
+        run(
+            "btrfs",
+            "subvolume",
+            "snapshot",
+            "-r",
+            str(filesystem / "vol"),
+            str(filesystem / "snap" / "by-hand"),
+        ).returncode
+        == 0
+    )
     with judged_array(description) as array:
         call = Caller(array)
-        assert call("GET", paths(array), fields="comment,create_time", name="s1")[1]["records"] == before["records"]
+        assert (
+            call("GET", paths(array), fields="comment,create_time", name="s1")[1]["records"]
+            == before["records"]
+        )
         assert call("GET", paths(array), name="by-hand")[1]["num_records"] == 1
-        assert call("POST", paths(array), {"name": "by-hand"}, return_timeout="30")[1]["error"]["code"] == "525059"
+        assert (
+            call("POST", paths(array), {"name": "by-hand"}, return_timeout="30")[1]["error"]["code"]
+            == "525059"
+        )
 
 
 def test_space_is_that_of_the_file_system(filesystem, description):
@@ -84,9 +113,14 @@ def test_space_is_that_of_the_file_system(filesystem, description):
         space = Caller(array)("GET", paths(array).rpartition("/")[0], fields="space")[1]["space"]
         found = os.statvfs(filesystem / "vol")
         assert space["size"] == found.f_blocks * found.f_frsize
-        assert abs(space["available"] - found.f_bavail * found.f_frsize) < 2 ** 24
+        assert abs(space["available"] - found.f_bavail * found.f_frsize) < 2**24
         array.change(volumes={"v": {"full": True}})
-        assert Caller(array)("GET", paths(array).rpartition("/")[0], fields="space.available")[1]["space"]["available"] == 0
+        assert (
+            Caller(array)("GET", paths(array).rpartition("/")[0], fields="space.available")[1][
+                "space"
+            ]["available"]
+            == 0
+        )
 
 
 def test_what_btrfs_refuses_is_told(filesystem, description):

@@ -1,4 +1,5 @@
 """The real netapp_ontap client against the array."""
+
 import threading
 
 import pytest
@@ -8,8 +9,14 @@ from netapp_ontap.resources import CifsShare, Cluster, IpInterface, Job, Snapsho
 
 @pytest.fixture
 def connection(array):
-    with HostConnection("127.0.0.1", port=array.port, username="admin", password="hush-admin",
-                        verify=array.ca, poll_interval=1) as made:
+    with HostConnection(
+        "127.0.0.1",
+        port=array.port,
+        username="admin",
+        password="hush-admin",
+        verify=array.ca,
+        poll_interval=1,
+    ) as made:
         yield made
         made.session.close()
 
@@ -40,7 +47,9 @@ def test_the_client_finds_its_record_by_either_location(array, connection, volum
 
 
 def test_volume_find(connection, volume):
-    found = Volume.find(**{"nas.path": "/kvmnfs01", "svm.name": "svm_kvm", "fields": "nas.path,state,space"})
+    found = Volume.find(
+        **{"nas.path": "/kvmnfs01", "svm.name": "svm_kvm", "fields": "nas.path,state,space"}
+    )
     assert (found.uuid, found.state, found.nas.path) == (volume, "online", "/kvmnfs01")
     assert Volume.find(name="nobody") is None
     with pytest.raises(NetAppRestError, match="Only 1 resource"):
@@ -63,7 +72,9 @@ def test_return_timeout_keeps_the_code(connection, volume):
     snapshot(volume, "s1").post(return_timeout=15)
     with pytest.raises(NetAppRestError) as caught:
         snapshot(volume, "s1").post(return_timeout=15)
-    assert caught.value.status_code == 409 and caught.value.response_body["error"]["code"] == "525059"
+    assert (
+        caught.value.status_code == 409 and caught.value.response_body["error"]["code"] == "525059"
+    )
 
 
 def test_everything_parses(connection, array, volume):
@@ -71,7 +82,10 @@ def test_everything_parses(connection, array, volume):
     cluster.get()
     assert cluster.version.generation == 9
     assert Svm.find(name="svm_kvm").state == "running"
-    assert [lif.ip.address for lif in IpInterface.get_collection(fields="ip.address")] == ["172.21.35.11", "172.21.36.11"]
+    assert [lif.ip.address for lif in IpInterface.get_collection(fields="ip.address")] == [
+        "172.21.35.11",
+        "172.21.36.11",
+    ]
     assert CifsShare.find(name="kvmsmb01").volume.name == "kvmnfs02"
     array.state.change_volume(volume, {"snapshots": [{"name": f"n{n}"} for n in range(25)]})
     assert len(list(Snapshot.get_collection(volume, max_records=10))) == 25
@@ -88,22 +102,30 @@ def test_offline_and_back(connection, volume):
 
 def test_certificate_login(array, volume):
     pair = array.authority.client("admin")
-    with HostConnection("127.0.0.1", port=array.port, cert=pair.certificate, key=pair.key, verify=array.ca) as made:
+    with HostConnection(
+        "127.0.0.1", port=array.port, cert=pair.certificate, key=pair.key, verify=array.ca
+    ) as made:
         snapshot(volume, "by-certificate").post()
         made.session.close()
     assert {each.user for each in array.log.entries()} == {"admin"}
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(array):
-    with HostConnection("127.0.0.1", port=array.port, username="admin", password="hush-admin", verify=True) as made:
-        with pytest.raises(NetAppRestError, match="CERTIFICATE_VERIFY_FAILED|certificate verify failed"):
+    with HostConnection(
+        "127.0.0.1", port=array.port, username="admin", password="hush-admin", verify=True
+    ) as made:
+        with pytest.raises(
+            NetAppRestError, match="CERTIFICATE_VERIFY_FAILED|certificate verify failed"
+        ):
             Cluster().get()
         made.session.close()
 
 
 def test_a_silent_array_can_be_bounded(array, volume):
     array.faults.add("silent")
-    with HostConnection("127.0.0.1", port=array.port, username="admin", password="hush-admin", verify=array.ca) as made:
+    with HostConnection(
+        "127.0.0.1", port=array.port, username="admin", password="hush-admin", verify=array.ca
+    ) as made:
         made.protocol_timeouts = (1, 1)
         for adapter in made.session.adapters.values():
             adapter.max_retries = adapter.max_retries.new(total=0, read=0, connect=0)
@@ -118,8 +140,13 @@ def test_twenty_threads(array, volume):
 
     def work(number):
         try:
-            with HostConnection("127.0.0.1", port=array.port, username="admin", password="hush-admin",
-                                verify=array.ca) as made:
+            with HostConnection(
+                "127.0.0.1",
+                port=array.port,
+                username="admin",
+                password="hush-admin",
+                verify=array.ca,
+            ) as made:
                 for turn in range(5):
                     one = snapshot(volume, f"t{number}-{turn}")
                     one.post(return_timeout=30)

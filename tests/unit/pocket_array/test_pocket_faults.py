@@ -1,4 +1,5 @@
 """Faults on demand, as a caller meets them."""
+
 import http.client
 import json
 import socket
@@ -62,7 +63,9 @@ def test_silent_is_over_when_it_is_cleared(array, call):
 def test_the_work_may_be_done_although_nobody_hears_of_it(array, volume, kind):
     array.faults.add(kind, method="POST", when="after")
     with pytest.raises((OSError, http.client.HTTPException)):
-        Caller(array, seconds=0.7)("POST", SNAPSHOTS.format(volume), {"name": "s"}, return_timeout="5")
+        Caller(array, seconds=0.7)(
+            "POST", SNAPSHOTS.format(volume), {"name": "s"}, return_timeout="5"
+        )
     assert [each.name for each in array.state.volumes[volume].snapshots.values()] == ["s"]
 
 
@@ -70,7 +73,9 @@ def test_the_work_may_be_done_although_nobody_hears_of_it(array, volume, kind):
 def test_before_the_work_nothing_is_done(array, volume, kind):
     array.faults.add(kind, method="POST")
     with pytest.raises((OSError, http.client.HTTPException)):
-        Caller(array, seconds=0.7)("POST", SNAPSHOTS.format(volume), {"name": "s"}, return_timeout="5")
+        Caller(array, seconds=0.7)(
+            "POST", SNAPSHOTS.format(volume), {"name": "s"}, return_timeout="5"
+        )
     assert array.state.volumes[volume].snapshots == {}
 
 
@@ -126,7 +131,10 @@ def test_not_json_and_cut(array, call):
 
 def test_unknown_enum_and_no_links(array, call, volume):
     array.faults.add("unknown-enum", count=2)
-    assert call("GET", "/api/storage/volumes", fields="state")[1]["records"][0]["state"] == "unheard_of"
+    assert (
+        call("GET", "/api/storage/volumes", fields="state")[1]["records"][0]["state"]
+        == "unheard_of"
+    )
     assert call("GET", f"/api/storage/volumes/{volume}")[1]["state"] == "unheard_of"
     array.faults.add("unknown-enum", count=1, field="anti_ransomware.state", value="odd")
     seen = call("GET", f"/api/storage/volumes/{volume}", fields="anti_ransomware")[1]
@@ -140,7 +148,11 @@ def test_unknown_enum_and_no_links(array, call, volume):
 def test_jobs_that_fail(array, call, volume, finished):
     array.faults.add("job-failure", count=1, code="1638532", message="a revert is in progress")
     job = finished(call("POST", SNAPSHOTS.format(volume), {"name": "s"})[1])
-    assert (job["state"], job["error"]["code"], job["message"]) == ("failure", "1638532", "a revert is in progress")
+    assert (job["state"], job["error"]["code"], job["message"]) == (
+        "failure",
+        "1638532",
+        "a revert is in progress",
+    )
     array.faults.add("limit", count=1)
     status, body, _ = call("POST", SNAPSHOTS.format(volume), {"name": "s"}, return_timeout="5")
     assert (status, body["error"]["code"]) == (409, "525062")
@@ -173,8 +185,16 @@ def test_wrong_locations(array, call, volume, form):
     assert ("Location" in headers) is (form == "wrong")
 
 
-@pytest.mark.parametrize("kind, options", [("nothing", {}), ("slow", {}), ("slow", {"seconds": 1, "colour": 1}),
-                                           ("silent", {"when": "never"}), ("location", {"form": "odd"})])
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("nothing", {}),
+        ("slow", {}),
+        ("slow", {"seconds": 1, "colour": 1}),
+        ("silent", {"when": "never"}),
+        ("location", {"form": "odd"}),
+    ],
+)
 def test_faults_that_there_are_not(array, kind, options):
     with pytest.raises(ValueError):
         array.faults.add(kind, **options)
@@ -189,10 +209,12 @@ def test_stop_ends_everything_that_hangs(array, volume):
 
     def ask(path):
         with pytest.raises((OSError, http.client.HTTPException)):
-            for _ in range(2):  # slow is answered when the array stops; the next is not
+            for _ in range(2):  # what is slow may be answered when the array stops; the next is not
                 Caller(array, seconds=30)("GET", path)
 
-    asking = [threading.Thread(target=ask, args=(path,)) for path in ("/api/cluster", "/api/svm/svms")]
+    asking = [
+        threading.Thread(target=ask, args=(path,)) for path in ("/api/cluster", "/api/svm/svms")
+    ]
     for each in asking:
         each.start()
     array.log.wait_for(2, "GET")

@@ -1,4 +1,5 @@
 """Logins, roles and certificates."""
+
 import ssl
 
 import pytest
@@ -12,8 +13,19 @@ def test_password(array):
     assert Caller(array)("GET", "/api/cluster")[0] == 200
 
 
-@pytest.mark.parametrize("authorization", ["", "Basic", "Basic !!", "Basic YWRtaW46d3Jvbmc=", "Basic bm9ib2R5OnBvY2tldA==",
-                                           "Bearer", "Bearer wrong", "Digest x"])
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Basic",
+        "Basic !!",
+        "Basic YWRtaW46d3Jvbmc=",
+        "Basic bm9ib2R5OnBvY2tldA==",
+        "Bearer",
+        "Bearer wrong",
+        "Digest x",
+    ],
+)
 def test_no_login(call, authorization):
     status, body, _ = call("GET", "/api/cluster", authorization=authorization)
     assert status == 401 and body["error"]["code"] == "6691623"
@@ -31,17 +43,24 @@ def test_certificate(array, call):
 
 def test_a_certificate_of_another_authority(array, call, tmp_path):
     stranger = Authority(str(tmp_path / "other"), "other CA").client("admin")
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        call("GET", "/api/cluster", pair=stranger)
+    for _ in range(20):  # the alert always gets through, whatever the caller had sent by then
+        with pytest.raises(ssl.SSLError, match="alert unknown ca"):
+            call("GET", "/api/cluster", pair=stranger)
 
 
 def test_an_expired_client_certificate(array, call):
-    with pytest.raises((ssl.SSLError, ConnectionError)):
+    with pytest.raises(ssl.SSLError, match="alert certificate expired"):
         call("GET", "/api/cluster", pair=array.authority.client("admin", "late", expired=True))
 
 
-@pytest.mark.parametrize("kind, says", [("wrong", "self-signed|unable to get local issuer"),
-                                        ("expired", "expired"), ("other-name", "not valid for|match")])
+@pytest.mark.parametrize(
+    "kind, says",
+    [
+        ("wrong", "self-signed|unable to get local issuer"),
+        ("expired", "expired"),
+        ("other-name", "not valid for|match"),
+    ],
+)
 def test_server_certificates_that_no_client_may_trust(kind, says):
     with PocketArray(DESCRIPTION, certificate=kind) as array:
         with pytest.raises(ssl.SSLCertVerificationError, match=says):
@@ -50,7 +69,10 @@ def test_server_certificates_that_no_client_may_trust(kind, says):
 
 
 def test_names_of_a_certificate():
-    assert alternative_names(["a.example.com", "10.0.0.1", "fd00::1"]) == "DNS:a.example.com,IP:10.0.0.1,IP:fd00::1"
+    assert (
+        alternative_names(["a.example.com", "10.0.0.1", "fd00::1"])
+        == "DNS:a.example.com,IP:10.0.0.1,IP:fd00::1"
+    )
 
 
 def test_the_same_directory_is_the_same_authority(tmp_path):
@@ -77,8 +99,11 @@ def test_the_least_role_takes_snapshots_and_no_more(array, volume):
     assert least("POST", path + "/snapshots", {"name": "s"}, return_timeout="5")[0] == 201
     one = least("GET", path + "/snapshots")[1]["records"][0]["uuid"]
     assert least("DELETE", f"{path}/snapshots/{one}", return_timeout="5")[0] == 200
-    for method, place, body in (("GET", "/api/cluster", None), ("GET", "/api/svm/svms", None),
-                                ("PATCH", path, {"state": "offline"})):
+    for method, place, body in (
+        ("GET", "/api/cluster", None),
+        ("GET", "/api/svm/svms", None),
+        ("PATCH", path, {"state": "offline"}),
+    ):
         status, said, _ = least(method, place, body)
         assert (status, said["error"]["code"]) == (403, "6")
 
@@ -93,7 +118,11 @@ def test_a_tenant_sees_its_own_svm(array, volume):
 
 def test_the_log_holds_no_credentials(array, call, volume):
     call("GET", "/api/cluster", authorization="Bearer tok-123")
-    call("POST", f"/api/storage/volumes/{volume}/snapshots?password=hush-1", {"name": "s", "password": "hush-2"})
+    call(
+        "POST",
+        f"/api/storage/volumes/{volume}/snapshots?password=hush-1",
+        {"name": "s", "password": "hush-2"},
+    )
     call("GET", "/api/cluster", authorization="Basic aHVzaC0z")
     text = repr(array.log.rows(array.log.entries(), answers=True)) + repr(vars(array.logins))
     for secret in ("tok-123", "hush-1", "hush-2", "hush-admin", "aHVzaC0z", "hush-3"):
