@@ -9,8 +9,13 @@ it, however late, so that nothing is left of it.
 
 posix_spawn and not fork: the daemon has threads, and a fork in a threaded Python may copy a held lock.  Output goes to
 memory files, not pipes, so that no reader is needed while the command runs.  Needs pidfd_open (Linux 5.3).
+
+Processes of ours share the rule of one at a time through lock files: the command itself holds its key's lock by a
+descriptor that it inherits, so the lock is free at the very moment at which the kernel lets go of the command.
 """
 
+import binascii
+import fcntl
 import os
 import resource
 import select
@@ -23,6 +28,7 @@ ANSWERED = "answered"
 HANGS = "hangs"
 BROKEN = "broken"  # the command cannot be started at all
 
+_STEP = 0.02  # seconds between two looks at another process's lock
 _LARGEST = 16 * 1024 * 1024  # bytes of output
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -59,8 +65,10 @@ class _Flight:
 class Commands:
     """Commands by key; for any number of threads."""
 
-    def __init__(self, fresh: float = 1.0, linger: float = 60.0) -> None:
-        """`fresh`: seconds for which an answer is shared; `linger`: see the module's text."""
+    def __init__(self, fresh: float = 1.0, linger: float = 60.0, locks: str = "") -> None:
+        """`fresh`: seconds for which an answer is shared; `linger`: see the module's text; `locks`: the directory of the
+        lock files, made where it can be, "" = the rules hold within this process only."""
+        self._locks = locks
         self._fresh = fresh
         self._linger = linger
         self._lock = threading.Lock()
@@ -74,16 +82,25 @@ class Commands:
 
         `memory`: bytes of address space that the command may use, 0 = as many as it likes.
         """
+        looks = 0
         while True:
             with self._lock:
                 if self._closed:
                     return Answer(BROKEN, error="kvmontap is stopping")
-                flight = self._current(key, argv, memory)
-                if flight.answer is not None:
-                    return flight.answer
-                overdue = time.monotonic() - flight.started >= patience
-                flight.watchers += 1
-            ended = _wait(flight.pidfd, 0.0 if overdue else deadline - time.monotonic())
+                flight, begun = self._current(key, argv, memory)
+                if flight is not None:
+                    if flight.answer is not None:
+                        return flight.answer
+                    flight.watchers += 1
+            age = time.monotonic() - begun
+            if flight is None:
+                # Another process of ours asks.  Its time of start may not be written yet at the first look.
+                looks += 1
+                if time.monotonic() >= deadline or (looks > 1 and age >= patience):
+                    return Answer(HANGS, seconds=age, since=time.time() - age)
+                time.sleep(max(0.0, min(_STEP, deadline - time.monotonic())))
+                continue
+            ended = _wait(flight.pidfd, 0.0 if age >= patience else deadline - time.monotonic())
             with self._lock:
                 flight.watchers -= 1
                 self._settle(flight, ended)
@@ -107,31 +124,40 @@ class Commands:
         with self._lock:
             return tuple(flight.pid for flight in self._flights.values() if flight.answer is None)
 
-    def _current(self, key: Hashable, argv: Tuple[str, ...], memory: int) -> _Flight:
-        """The flight to wait for: the one under way, a fresh enough answer to the same question, or a new one."""
+    def _current(self, key: Hashable, argv: Tuple[str, ...], memory: int) -> Tuple[Optional[_Flight], float]:
+        """The flight to wait for and its start: the one under way, a fresh enough answer to the same question, or a new
+        one; None where another process's command holds the key, and that one's start."""
         now = time.monotonic()
         for other in [k for k, f in self._flights.items() if f.answer is not None and now - f.ended > self._fresh]:
             del self._flights[other]
         flight = self._flights.get(key)
         if flight is None or (flight.answer is not None and (flight.argv != argv or flight.killed)):
+            lock, since = _take(self._locks, key) if self._locks else (-1, 0.0)
+            if since:
+                return None, since
             flight = self._flights[key] = _Flight(argv)
-            self._start(flight, memory)
-        return flight
+            self._start(flight, memory, lock)
+            if lock >= 0:  # the command has its own by now
+                os.close(lock)
+        return flight, flight.started
 
-    def _start(self, flight: _Flight, memory: int) -> None:
+    def _start(self, flight: _Flight, memory: int, lock: int) -> None:
         files = []
         try:
             for name in ("output", "error"):
                 files.append(os.memfd_create("kvmontap-" + name, os.MFD_CLOEXEC))
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, files[0], 1),
+                (os.POSIX_SPAWN_DUP2, files[1], 2),
+            ]
+            if lock >= 0:
+                actions.append((os.POSIX_SPAWN_DUP2, lock, 3))
             flight.pid = os.posix_spawn(
                 flight.argv[0],
                 flight.argv,
                 _ENVIRONMENT,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, files[0], 1),
-                    (os.POSIX_SPAWN_DUP2, files[1], 2),
-                ],
+                file_actions=actions,
                 setpgroup=0,
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
@@ -189,6 +215,33 @@ class Commands:
                 signal.pidfd_send_signal(flight.pidfd, signal.SIGKILL)
             except OSError:  # it has ended just now
                 pass
+
+
+def _take(directory: str, key: Hashable) -> Tuple[int, float]:
+    """The key's lock as a descriptor, -1 where no lock can be had at all; or -1 and when its holder was started.
+
+    The time is of the monotonic clock, which all processes share; the file keeps it for those who come later.
+    """
+    path = os.path.join(directory, f"{binascii.crc32(repr(key).encode('utf-8', 'replace')):08x}.lock")
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return -1, 0.0
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(lock, b"%020.3f" % time.monotonic(), 0)
+        return lock, 0.0
+    except BlockingIOError:
+        try:
+            since = float(os.pread(lock, 20, 0))
+        except ValueError:
+            since = time.monotonic()
+        os.close(lock)
+        return -1, min(max(since, 0.001), time.monotonic())
+    except OSError:
+        os.close(lock)
+        return -1, 0.0
 
 
 def _wait(pidfd: int, seconds: Optional[float]) -> bool:

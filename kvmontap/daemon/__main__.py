@@ -25,7 +25,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     except OSError as error:
         print(f"kvmontapd: {options.socket} cannot be listened on: {error.strerror}; is another one running?", file=sys.stderr)
         return 1
-    prober = Prober()
+    prober = Prober(locks=os.path.join(os.path.dirname(options.socket), "probes"))
     configuration = ConfigurationFile(options.config, applied.read, tell_configuration)
     configuration.current()
     line = pipeline(configuration.current, os.path.dirname(options.socket), prober)

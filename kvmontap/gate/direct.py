@@ -1,5 +1,6 @@
 """The hook's own way where no daemon answers: the same work in this process, slower, and nothing remembered but arrivals."""
 
+import os
 import time
 from typing import Tuple
 
@@ -25,7 +26,7 @@ def decide(
     found = configured(loaded, applied.read() if loaded.problems else {}, {})
     shortest = min((pool.gate.timeout for pool in found.config.pools.values()), default=found.config.gate.timeout)
     begun = max(started, time.monotonic() + least - shortest)
-    prober = Prober()
+    prober = Prober(locks=os.path.join(run_dir, "probes"))
     about = Event(*event)
     try:
         verdict = pipeline(lambda: found, run_dir, prober).handle(about, xml, begun)

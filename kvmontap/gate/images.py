@@ -5,7 +5,7 @@ from typing import Callable, Tuple
 from kvmontap.command import Commands
 from kvmontap.domain import chain, pooldefs
 from kvmontap.host import mountinfo
-from kvmontap.host.match import links, real
+from kvmontap.host.match import hangs_with, links, real
 from kvmontap.model import Source
 
 _LINKS = 40  # as many as the kernel follows in one lookup
@@ -23,7 +23,7 @@ class Images:
         if not path or not chain.wanted(source):
             return chain.Chain(())
         return chain.backing(
-            path, deadline, source.format, source.what, commands=self._commands, may_open=may_open
+            path, deadline, source.format, source.what, commands=self._commands, key=hangs_with, may_open=may_open
         )
 
 

@@ -15,7 +15,7 @@ def plain(host: str) -> str:
     >>> plain("[FD00:0::1]"), plain("Filer1.example.com.")
     ('fd00::1', 'filer1.example.com')
     """
-    host = host.strip().strip("\0").lower()
+    host = host.strip("\0 \t\r\n").lower()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     bare, percent, zone = host.partition("%")

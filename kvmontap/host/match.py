@@ -75,10 +75,18 @@ def links(mounts: Tuple[mountinfo.Mount, ...]) -> Callable[[str], str]:
 def real(path: str, readlink: Callable[[str], str]) -> str:
     """`path` with the links in front of its last component resolved; the last one itself is not touched."""
     top, name = os.path.split(os.path.normpath(path))
-    where = "/"
-    for where in _steps(top, readlink):
-        pass
-    return os.path.join(where, name)
+    steps = tuple(_steps(top, readlink))
+    return os.path.join(steps[-1] if steps else "/", name)
+
+
+def hangs_with(path: str) -> Tuple[str, int]:
+    """The mount that a file lies on, as something to compare: what hangs on one file of it hangs on all."""
+    try:
+        mounts = mountinfo.read()
+    except OSError:
+        return "", 0
+    mount = mountinfo.covering(mounts, real(path, links(mounts)))
+    return (mount.device, mount.id) if mount is not None else ("", 0)
 
 
 def _pools_of(

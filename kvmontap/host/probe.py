@@ -15,7 +15,6 @@ import re
 from typing import Callable, NamedTuple, Optional, Tuple
 
 from kvmontap import command
-from kvmontap.domain import chain
 from kvmontap.host import address, match, mountinfo, nfs
 from kvmontap.model import NFS, SMB, Finding, Pool
 from kvmontap.reasons import finding
@@ -46,11 +45,12 @@ class Prober:
         commands: Optional[command.Commands] = None,
         mounts: Optional[Callable[[], Tuple[mountinfo.Mount, ...]]] = None,
         patience: float = 5.0,
+        locks: str = "",
     ) -> None:
         """`root`: where proc and sys are read; `mounts`: reads the mounts, by default below `root`; `patience`: seconds
-        of a mount's silence after which later callers are not kept waiting for it."""
+        of a mount's silence after which later callers are not kept waiting for it; `locks`: see command.Commands."""
         self._patience = patience
-        self.commands = commands if commands is not None else command.Commands()
+        self.commands = commands if commands is not None else command.Commands(locks=locks)
         self._mounts = mounts if mounts is not None else lambda: mountinfo.read(root)
         self._transports = nfs.Transports(root)
 
@@ -82,19 +82,6 @@ class Prober:
             addresses = self._resolve(pool.server, deadline)
             found += self._transports.check(mount, addresses or (), deadline)
         return found
-
-    def backing(
-        self, path: str, deadline: float, form: str, what: str, may_open: Callable[[str], bool]
-    ) -> chain.Chain:
-        """domain.chain.backing, at most one question at a time for each mount that images lie on."""
-        mounts = self._mounts()
-        readlink = match.links(mounts)
-
-        def key(image: str) -> Tuple[str, int]:
-            mount = mountinfo.covering(mounts, match.real(image, readlink))
-            return (mount.device, mount.id) if mount is not None else ("", 0)
-
-        return chain.backing(path, deadline, form, what, self.commands, key, may_open)
 
     def close(self) -> None:
         """Kills the questions that are still under way."""
@@ -177,13 +164,11 @@ def judge(pool: Pool, space: Space) -> Tuple[Finding, ...]:
 
 def size_text(size: float) -> str:
     """Bytes for people: 1536 -> "1.5 KiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while size >= 1024 and len(units) > 1:
         size /= 1024.0
-    else:
-        unit = "PiB"
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if units[0] == "B" or size >= 100 else f"{size:.1f} {units[0]}"
 
 
 def _space(output: str) -> Optional[Space]:

@@ -1,4 +1,4 @@
-"""Real file systems for the probes: a FUSE one that hangs on command."""
+"""Real file systems for the probes: a FUSE one that hangs on command, an automount that waits on command."""
 
 import os
 import subprocess
@@ -9,19 +9,20 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-class Fuse:
-    """A mounted fuse_server.py."""
+class Served:
+    """A mount point that a program of this folder serves."""
 
-    def __init__(self, target):
+    def __init__(self, program, target):
         self.target = str(target)
+        # A session of its own: autofs lets the server's process group pass without mounting.
         self._server = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "fuse_server.py"), self.target],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, os.path.join(HERE, program), self.target],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )
         assert self._server.stdout.readline() == "mounted\n"
 
     def tell(self, line):
-        """The number of statfs requests that the server has seen."""
+        """Gives the server a command; the number of questions that it has seen."""
         self._server.stdin.write(line + "\n")
         self._server.stdin.flush()
         return int(self._server.stdout.readline())
@@ -33,12 +34,23 @@ class Fuse:
         assert self._server.wait() == 0
 
 
-@pytest.fixture
-def fuse(tmp_path):
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK) or os.geteuid() != 0:
-        pytest.skip("a hanging file system needs root and /dev/fuse")
+def serve(program, device, tmp_path):
+    if os.geteuid() != 0 or not os.access(device, os.R_OK | os.W_OK):
+        pytest.skip(f"this file system needs root and {device}")
     target = tmp_path / "pool"
     target.mkdir()
-    server = Fuse(target)
+    return Served(program, target)
+
+
+@pytest.fixture
+def fuse(tmp_path):
+    server = serve("fuse_server.py", "/dev/fuse", tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def autofs(tmp_path):
+    server = serve("autofs_server.py", "/dev/autofs", tmp_path)
     yield server
     server.close()

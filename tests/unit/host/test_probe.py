@@ -181,7 +181,7 @@ def test_pools_of_other_protocols_are_not_judged():
 @pytest.mark.parametrize(
     "answer, code, said",
     [
-        (command.Answer(command.ANSWERED, 1, "", "stat: cannot read file system information for '/mnt/a: b': Stale file handle\n"), "mount.stale", "stale"),
+        (command.Answer(command.ANSWERED, 1, "", "stat: cannot read ... for '/mnt/a: b': Stale file handle\n"), "mount.stale", "stale"),
         (command.Answer(command.ANSWERED, 1, "", "stat: ...'/x': Input/output error\n"), "mount.error", "Input/output error"),
         (command.Answer(command.ANSWERED, 1, "", "stat: ...: Stale file handle (os error 116)\n"), "mount.stale", "stale"),
         (command.Answer(command.ANSWERED, 1, "", ""), "mount.error", "status 1"),
@@ -238,12 +238,12 @@ def pool(fuse):
     return NFS._replace(target=fuse.target)
 
 
-def shown_as_nfs(target):
+def shown_as_nfs(target, fstype="fuse"):
+    shown = {"fstype": "nfs4", "what": "172.21.35.11:/kvmnfs01"}
+
     def mounts():
-        return tuple(
-            mount._replace(fstype="nfs4", what="172.21.35.11:/kvmnfs01") if mount.where == target and mount.fstype == "fuse" else mount
-            for mount in mountinfo.read()
-        )
+        ours = (target, fstype)
+        return tuple(mount._replace(**shown) if (mount.where, mount.fstype) == ours else mount for mount in mountinfo.read())
 
     return mounts
 
@@ -438,3 +438,42 @@ def test_a_process_that_ends_leaves_nothing_that_can_be_killed(fuse, pool):
     assert pending(int(pid)) & 1 << (signal.SIGKILL - 1)
     fuse.tell("answer")
     assert until(lambda: not os.path.exists(f"/proc/{pid}/exe") or not os.path.exists(f"/proc/{pid}"))
+
+
+# Automounts: the kernel's autofs, which mounts when somebody asks.
+
+
+@pytest.fixture
+def automounted(autofs):
+    prober = probe.Prober("/", command.Commands(fresh=0.0), shown_as_nfs(autofs.target, "tmpfs"))
+    yield prober
+    prober.close()
+    autofs.tell("fail")
+    assert until(lambda: not prober.commands.in_flight())
+
+
+def test_asking_mounts_an_automount(autofs, automounted):
+    pool = NFS._replace(target=autofs.target)
+    assert mountinfo.at(mountinfo.read(), autofs.target).fstype == "autofs"
+    before = autofs.tell("mount")
+    assert automounted.check(pool, soon()) == ()
+    assert autofs.tell("mount") == before + 1
+    assert mountinfo.at(mountinfo.read(), autofs.target).fstype == "tmpfs"
+    assert automounted.check(pool, soon()) == ()  # the mount above the autofs counts
+    assert autofs.tell("mount") == before + 1
+
+
+def test_an_automount_that_fails_is_a_missing_mount(autofs, automounted):
+    autofs.tell("fail")
+    assert codes(automounted.check(NFS._replace(target=autofs.target), soon())) == ["mount.missing"]
+
+
+def test_an_automount_that_does_not_come_is_no_answer_until_it_does(autofs, automounted):
+    pool = NFS._replace(target=autofs.target)
+    before = autofs.tell("wait")
+    for _ in range(3):
+        assert codes(automounted.check(pool, soon(0.2))) == ["mount.no-answer"]
+    assert len(children()) == 1
+    assert autofs.tell("mount") == before + 1
+    assert until(lambda: automounted.check(pool, soon()) == ())
+    assert not children()
