@@ -183,15 +183,17 @@ class Round(NamedTuple):
     passing: bool = False  # whether another round may do better
 
 
-def try_each(request: Request, hosts: Sequence[str], tools: Tools, mount_nfs: str, started: float) -> Round:
-    """mount.nfs from each of `hosts` until one mounts."""
+def try_each(
+    request: Request, hosts: Sequence[str], tools: Tools, mount_nfs: str, started: float, earlier: Round = Round(FAILED)
+) -> Round:
+    """mount.nfs from each of `hosts` until one mounts; `earlier` is what others came to in this round."""
     deadline = started + request.wait
-    reasons: List[str] = []
-    passing = False
+    reasons = list(earlier.reasons)
+    passing = earlier.passing
     code = FAILED
-    for place, host in enumerate(hosts):
+    for host in hosts:
         left = max(1.0, deadline - time.monotonic())
-        waiting = len(hosts) - place - 1
+        waiting = len(request.hosts) - len(reasons) - 1  # also those that have not answered: they may yet
         code, text = call(command(request, host, mount_nfs), min(SHARE, left / (waiting + 1)) if waiting else left)
         if code and text.startswith(SILENT) and mounted(request, tools.root):
             code = OK  # ended when its work was done
@@ -220,6 +222,10 @@ def mount(request: Request, tools: Tools, mount_nfs: str) -> int:
                 return _fail(request, f"no address answers on TCP port {request.port} (asked for {request.wait:.0f} s): {silent}; check"
                              " the network and the SVM's data LIFs")
             result = try_each(request, hosts, tools, mount_nfs, started)
+            # Those that stand behind the first in the list have not been waited for yet.
+            if result.code != OK and not request.rdma:
+                later = [host for host in asking.answers(deadline, GRACE, every=True) if host not in hosts]
+                result = try_each(request, later, tools, mount_nfs, started, result) if later else result
             if result.code == OK:
                 break
             if not result.passing or time.monotonic() + AGAIN >= deadline:

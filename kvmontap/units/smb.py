@@ -26,7 +26,7 @@ def mounted(pool: Pool, owner: Optional[Owner] = None) -> Mounted:
 
 
 def _owner(pool: Pool, owner: Optional[Owner]) -> List[str]:
-    """SMB tells no owner that means something here: without these options all files are root's, and qemu, which is not root, cannot write."""
+    """SMB tells no owner that means something here: without these options every file is root's, and qemu cannot write."""
     told = ("uid", "gid", "cruid", "noperm", "cifsacl", "idsfromsid", "modefromsid", "posix", "multiuser", "forceuid")
     if owner is None or not defaults(pool.options, told):
         return []
