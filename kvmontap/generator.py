@@ -105,9 +105,13 @@ def _make_directory(path: str) -> None:
 
 def _write_file(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-        stream.write(text)
-        os.fchmod(descriptor, 0o644)
+    try:
+        rest = text.encode("utf-8", "surrogateescape")
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fchmod(descriptor, 0o644)  # whatever the umask
+    finally:
+        os.close(descriptor)
 
 
 def _write_link(path: str, target: str) -> None:

@@ -63,7 +63,8 @@ def test_mount_calls_it(stand):
 
 
 def test_its_sentence_and_its_exit_code_arrive(stand):
-    out, err = run(stand, "sh", "-c", f"mount 127.11.0.1:/a {stand.target} -t kvmontap-nfs -o port={free_port()},kvmontap-wait=1 || echo $?")
+    options = f"port={free_port()},kvmontap-wait=1"
+    out, err = run(stand, "sh", "-c", f"mount 127.11.0.1:/a {stand.target} -t kvmontap-nfs -o {options} || echo $?")
     assert out == "32\nexit 0\n"
     assert "no address answers on TCP port" in err and "Traceback" not in err
 
