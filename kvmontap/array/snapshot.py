@@ -19,6 +19,8 @@ LOOK_SHARE, LOOK_LEAST, LOOK_MOST = 0.25, 0.2, 2.0
 # carries the error's code itself.
 WAIT = 2
 POLL_FIRST, POLL_MOST = 0.05, 1.0
+_GOING = ("queued", "running", "paused", "pausing", "quitting", "rescheduled")
+_FAILED = ("failure", "error", "cancelled", "expired", "dead")
 
 
 class Wanted(NamedTuple):
@@ -93,8 +95,10 @@ def _follow(client: Client, uuid: str, deadline: float) -> None:
             raise _unknown(client, f"its job cannot be followed: {words}") from None
         if state == "success":
             return
-        if state not in ("queued", "running", "paused"):
+        if state in _FAILED:
             raise refused(0, job_error(job), where)
+        if state not in _GOING:
+            raise _unknown(client, f"its job is {one_line(state) or 'in no state'}")
         if time.monotonic() + pause >= deadline:
             raise _unknown(client, f"its job is still {state} when the time is over")
         time.sleep(pause)

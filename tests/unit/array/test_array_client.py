@@ -15,7 +15,7 @@ from kvmontap import model
 from kvmontap.array import ArrayError, Client, Clients
 from kvmontap.array.client import split_address
 from kvmontap.array.errors import causes
-from tests.pocket_array import PocketArray
+from tests.pocket_array import PocketArray, routes
 from tests.unit.array.over_https import DESCRIPTION, requests, secret, soon
 
 SLACK = 0.5  # seconds that a machine under load may add to a bound
@@ -196,16 +196,24 @@ def test_a_ca_file_that_cannot_be_used(section, pocket, tmp_path, content, words
     assert error.finding.code == "array.secret" and words in error.finding.text and str(path) in error.finding.text
 
 
-def test_the_environment_changes_nothing(client, monkeypatch, tmp_path):
-    """Proxies, CA bundles, netrc, TLS key log, the library's own debugging: none of them counts."""
+@pytest.mark.parametrize("login", ["password", "token"])
+def test_the_environment_changes_nothing(section, monkeypatch, tmp_path, login):
+    """Proxies, CA bundles, netrc, TLS key log: none of them counts."""
     netrc = secret(tmp_path / "netrc", "machine 127.0.0.1 login nobody password wrong")
+    proxies = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
     for name, value in {
-        "REQUESTS_CA_BUNDLE": "/nonexistent", "CURL_CA_BUNDLE": "/nonexistent", "SSL_CERT_FILE": "/nonexistent",
-        "SSLKEYLOGFILE": str(tmp_path / "keys"), "NETRC": netrc,
-        **{name: "http://127.0.0.1:1" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")},
-    }.items():  # fmt: skip
+        "SSLKEYLOGFILE": str(tmp_path / "keys"),
+        "NETRC": netrc,
+        **dict.fromkeys(bundles, "/nonexistent"),
+        **dict.fromkeys(proxies, "http://127.0.0.1:1"),
+    }.items():
         monkeypatch.setenv(name, value)
+    if login == "token":
+        section = section._replace(username="", password_file="", token_file=secret(tmp_path / "token", "eyJh.eyJz.c2ln"))
+    client = Client(section)
     assert ask(client)
+    client.close()
     assert not (tmp_path / "keys").exists()
 
 
@@ -222,30 +230,44 @@ def test_the_librarys_debugging_prints_nothing(section):
     assert (done.returncode, done.stdout, done.stderr) == (0, "kvmnfs01\n", "")
 
 
-def test_a_next_link_to_elsewhere_does_not_take_the_login_there(client, pocket, monkeypatch):
-    """ "https://host:443" + "@elsewhere/" is a URL of elsewhere."""
-    heard = socket.create_server(("127.0.0.1", 0))
-    from tests.pocket_array import routes
-
+def spoil_answers(monkeypatch, change):
+    """Every answer of the pocket array goes through `change` first."""
     find = routes.find
 
     def spoilt(method, path):
         handler, keys = find(method, path)
-
-        def with_link(call):
-            answer = handler(call)
-            answer.body["_links"] = {"next": {"href": f"@127.0.0.1:{heard.getsockname()[1]}/api"}}
-            return answer
-
-        return with_link, keys
+        return (lambda call: change(handler(call))), keys
 
     monkeypatch.setattr(routes, "find", spoilt)
-    error = fails(client)
+
+
+@pytest.fixture
+def elsewhere():
+    """A listener that must hear nothing; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as heard:
+        yield heard.getsockname()[1]
+        heard.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            heard.accept()
+
+
+def test_a_next_link_to_elsewhere_does_not_take_the_login_there(section, authority, monkeypatch, elsewhere):
+    """ "https://host:443" + "@elsewhere/" is a URL of elsewhere."""
+    link = {"next": {"href": f"@127.0.0.1:{elsewhere}/api"}}
+    spoil_answers(monkeypatch, lambda answer: answer._replace(body={**answer.body, "_links": link}))
+    with PocketArray(DESCRIPTION, directory=authority) as array:
+        error = fails(Client(section._replace(address=array.host)))
     assert error.finding.code == "array.answer" and "another address" in error.finding.text
-    heard.settimeout(0.0)
-    with pytest.raises(BlockingIOError):
-        heard.accept()
-    heard.close()
+
+
+@pytest.mark.parametrize("target", ["https://127.0.0.1:{}/api", "http://127.0.0.1:{}/", "/api/cluster"])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(section, authority, monkeypatch, elsewhere, status, target):
+    spoil_answers(monkeypatch, lambda answer: answer._replace(status=status, headers=(("Location", target.format(elsewhere)),)))
+    with PocketArray(DESCRIPTION, directory=authority) as array:
+        error = fails(Client(section._replace(address=array.host)))
+        assert len(requests(array)) == 1
+    assert error.finding.code == "array.answer" and "another address" in error.finding.text
 
 
 # -- every fault of the pocket array

@@ -140,6 +140,13 @@ def test_a_job_that_the_array_forgot_is_judged_by_its_snapshot(pocket, request_o
     assert taken(request_of(), soon(20)).finding is None and len(snapshots(pocket)) == 1
 
 
+def test_a_job_in_a_state_that_nobody_knows_is_judged_by_its_snapshot(pocket, request_of, client, jobs):
+    pocket.faults.add("unknown-enum", path=JOBS + "*", field="state", value="hovering")
+    assert taken(request_of(), soon(20)).finding is None and len(snapshots(pocket)) == 1
+    job = pocket.log.entries("GET", JOBS)[0].path.rsplit("/", 1)[-1]
+    assert client.job(job, soon())["state"] == "hovering"  # netapp_ontap lets it through
+
+
 # -- answers that get lost
 
 
