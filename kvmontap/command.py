@@ -65,7 +65,7 @@ class _Flight:
 class Commands:
     """Commands by key; for any number of threads."""
 
-    def __init__(self, fresh: float = 1.0, linger: float = 60.0, locks: str = "") -> None:
+    def __init__(self, fresh: float = 1.0, linger: float = 15.0, locks: str = "") -> None:
         """`fresh`: seconds for which an answer is shared; `linger`: see the module's text; `locks`: the directory of the
         lock files, made where it can be, "" = the rules hold within this process only."""
         self._locks = locks
@@ -117,6 +117,13 @@ class Commands:
         with self._lock:
             self._closed = True
             for flight in self._flights.values():
+                self._kill(flight)
+
+    def kill(self, key: Hashable, answer: Answer) -> None:
+        """Kills the command that `answer` said hangs, unless it has ended: who waits for it then asks anew."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None and flight.since == answer.since:
                 self._kill(flight)
 
     def in_flight(self) -> Tuple[int, ...]:

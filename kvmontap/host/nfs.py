@@ -17,7 +17,7 @@ from kvmontap.reasons import finding
 SWITCHES = "sys/kernel/sunrpc/xprt-switches"
 _SETTLE = 1.0  # seconds in which a transport that works gives back at least one of its requests
 _STEP = 0.05
-_OTHER_PORTS = ("111",)  # rpcbind
+_OTHER_PORTS = ("111",)  # rpcbind; 0 is a server's own way back to its client
 
 
 class Transport(NamedTuple):
@@ -44,16 +44,21 @@ class Transports:
         Nothing is found where the kernel tells nothing.
         """
         wanted = tuple(dict.fromkeys(address.plain(one) for one in addresses))
-        if not wanted:
-            return ()
         best = choose(read(self._root), wanted, address.plain(mount.option("addr")))
-        if best is None:
-            return ()
         found = missing(best, wanted)
         for first in best:
             if first.queued and not self._moves(first, deadline):
                 found += (finding("transport.stuck", address=first.address, queued=first.queued),)
         return found
+
+    def waiting(self, mount: mountinfo.Mount, addresses: Tuple[str, ...]) -> Tuple[Finding, ...]:
+        """The transports with requests in their queue, for a caller who knows that one of them has been there for long."""
+        wanted = tuple(address.plain(one) for one in addresses)
+        queues: Dict[str, int] = {}
+        for held in choose(read(self._root), wanted, address.plain(mount.option("addr"))):
+            if held.queued:
+                queues[held.address] = queues.get(held.address, 0) + held.queued
+        return tuple(finding("transport.stuck", address=host, queued=queued) for host, queued in queues.items())
 
     def _moves(self, first: Transport, deadline: float) -> bool:
         """Whether a transport with requests in its queue gives one back, or empties it, within a second."""
@@ -86,7 +91,7 @@ def one(root: str, name: str) -> Optional[Transport]:
     if not host or host.startswith("<"):
         return None
     info = dict(line.partition("=")[::2] for line in _contents(where, "xprt_info").split("\n"))
-    if info.get("dst_port") in _OTHER_PORTS:
+    if info.get("dst_port") in _OTHER_PORTS or (name.endswith("-tcp") and info.get("dst_port") == "0"):
         return None
     state = _contents(where, "xprt_state").strip().partition("state=")[2]
     # tasks_queuelen counts the tasks that chose this transport, idle ones of the lease too: only waiting ones count.
@@ -96,23 +101,23 @@ def one(root: str, name: str) -> Optional[Transport]:
 
 def choose(
     switches: Dict[str, Tuple[Transport, ...]], wanted: Tuple[str, ...], mounted: str
-) -> Optional[Tuple[Transport, ...]]:
-    """The transports of the switch that serves the pool best: which holds the address that the mount tells, if any
-    does, and most of the wanted ones.  Pure."""
+) -> Tuple[Transport, ...]:
+    """The transports of the switch that serves the pool best, () where none does: the one that holds the address that the
+    mount tells, if any does, and most of the wanted ones.  Pure."""
 
     def rank(transports: Tuple[Transport, ...]) -> Tuple[bool, int]:
         held = {transport.address for transport in transports}
         return mounted in held, len(held.intersection(wanted))
 
     best = max(switches.values(), key=rank, default=())
-    return best if rank(best)[1] else None
+    return best if rank(best)[1] else ()
 
 
 def missing(transports: Tuple[Transport, ...], wanted: Tuple[str, ...]) -> Tuple[Finding, ...]:
     """The finding about addresses without a transport.  Pure."""
     held = {transport.address for transport in transports}
     lost = tuple(host for host in wanted if host not in held)
-    if not lost:
+    if not transports or not lost:
         return ()
     have = len(wanted) - len(lost)
     return (finding("transport.missing", missing=", ".join(lost), have=have, wanted=len(wanted)),)

@@ -12,6 +12,7 @@ A stat(2) of the same path would be answered from the attribute cache.  It also 
 import errno
 import os
 import re
+import time
 from typing import Callable, NamedTuple, Optional, Tuple
 
 from kvmontap import command
@@ -23,6 +24,7 @@ from kvmontap.units.escape import path_unit
 STAT = "/usr/bin/stat"
 GETENT = "/usr/bin/getent"
 LOW = 1.5  # times min-free: below that a pool is degraded
+_TRIES = 3  # questions to a mount with several transports
 _TYPES = {NFS: ("nfs", "nfs4"), SMB: ("cifs", "smb3")}
 _ERRNO = {os.strerror(number): number for number in errno.errorcode}
 
@@ -76,8 +78,8 @@ class Prober:
             mount = mountinfo.covering(mounts, target)
         if mount is None or mount.where != target or mount.fstype == "autofs":
             return (finding("mount.missing", target=pool.target, unit=path_unit(pool.target, "mount")),)
-        answer = self._statfs(target, mount, deadline)
-        found = self._mounted(pool, mount, deadline) + _answered(pool, answer)
+        answer, stuck = self._tried(pool, target, mount, deadline)
+        found = self._mounted(pool, mount, deadline) + stuck + _answered(pool, answer)
         if pool.protocol == NFS and pool.trunking and answer.state == command.ANSWERED and not answer.status:
             addresses = self._resolve(pool.server, deadline)
             found += self._transports.check(mount, addresses or (), deadline)
@@ -128,10 +130,35 @@ class Prober:
             found.extend(address.plain(line.split()[0]) for line in answer.output.split("\n") if line.strip())
         return tuple(dict.fromkeys(found))
 
+    def _tried(
+        self, pool: Pool, target: str, mount: mountinfo.Mount, deadline: float
+    ) -> Tuple[command.Answer, Tuple[Finding, ...]]:
+        """The server's answer, and the transports that gave none on the way to it.
+
+        A request that is queued on a dead transport stays there though others work, so the question of a trunked mount
+        that gets no answer in its share of the time is taken back and asked anew: the kernel sends it elsewhere.
+        """
+        stuck: Tuple[Finding, ...] = ()
+        tries = _TRIES if pool.protocol == NFS and pool.trunking else 1
+        while True:
+            now = time.monotonic()
+            answer = self._statfs(target, mount, min(deadline, now + max(0.0, deadline - now) / tries))
+            tries -= 1
+            if answer.state != command.HANGS:
+                return answer, stuck
+            if not tries or answer.seconds >= self._patience:
+                return answer, ()
+            stuck = self._transports.waiting(mount, pool.server)
+            self.commands.kill(_key(target, mount), answer)
+
     def _statfs(self, target: str, mount: mountinfo.Mount, deadline: float) -> command.Answer:
         # A new mount in the place of a dead one (umount -l) is another question: it must not wait for the old one.
         argv = (STAT, "-f", "-c", "%S %b %a %c %d", "--", target)
-        return self.commands.run((target, mount.device, mount.id), argv, deadline, self._patience)
+        return self.commands.run(_key(target, mount), argv, deadline, self._patience)
+
+
+def _key(target: str, mount: mountinfo.Mount) -> Tuple[str, str, int]:
+    return target, mount.device, mount.id
 
 
 def _answered(pool: Pool, answer: command.Answer) -> Tuple[Finding, ...]:

@@ -95,6 +95,26 @@ def test_close_kills_and_starts_no_more(commands):
     assert one.run("k", shell("true"), soon()).state == command.BROKEN
 
 
+def test_who_waits_for_a_question_that_is_taken_back_asks_anew(commands, tmp_path):
+    one = commands()
+    argv = shell(f"echo x >> {tmp_path}/starts; test -e {tmp_path}/go || exec sleep 1000; echo done")
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(one.run("k", argv, soon()))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    hung = one.run("k", argv, time.monotonic() + 0.3)
+    assert hung.state == command.HANGS
+    (tmp_path / "go").touch()
+    one.kill("k", hung._replace(since=hung.since - 1))  # another question than the one under way
+    one.kill("unknown", hung)
+    assert one.run("k", argv, time.monotonic() + 0.1).state == command.HANGS
+    one.kill("k", hung)
+    for thread in threads:
+        thread.join()
+    assert [answer.output for answer in results] == ["done\n"] * 5
+    assert (tmp_path / "starts").read_text() == "x\nx\n"
+
+
 def test_a_deadline_that_is_over_is_answered_at_once(commands):
     started = time.monotonic()
     assert commands().run("k", SLEEP, started - 5).state == command.HANGS

@@ -404,6 +404,34 @@ def test_answers_leave_nothing_behind(fuse, pool, prober):
     assert usage()[1:] == before and not children()
 
 
+def test_a_trunked_mount_is_asked_again_when_a_question_gets_stuck(pool, tmp_path):
+    """Real processes in stat's place: the first question hangs as on a dead transport, the next gets through."""
+    program = tmp_path / "stat"
+    program.write_text(f"#!/bin/sh\necho >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -ge 3 ] || exec sleep 1000\n"
+                       "echo 4096 1000 900 100 90\n")
+    program.chmod(0o755)
+    where = tmp_path / "sys/kernel/sunrpc/xprt-switches/switch-0/xprt-0-tcp"
+    where.mkdir(parents=True)
+    (where / "dstaddr").write_text("172.21.35.11\n")
+    (where / "xprt_info").write_text("last_used=1\npending_q_len=2\ndst_port=2049\n")
+    one = probe.Prober(str(tmp_path), command.Commands(fresh=0.0), lambda: (ROOT, NFS_MOUNT))
+    probe.STAT, real = str(program), probe.STAT
+    try:
+        assert codes(one.check(NFS, soon(0.2))) == ["mount.no-answer"]  # not trunked: one question, one answer
+        one.commands.close()
+        (tmp_path / "asked").unlink()
+        one = probe.Prober(str(tmp_path), command.Commands(fresh=0.0), lambda: (ROOT, NFS_MOUNT))
+        started = time.monotonic()
+        found = one.check(NFS._replace(trunking=True), started + 6)
+        assert time.monotonic() - started < 6.5
+        assert "transport.stuck" in codes(found) and "mount.no-answer" not in codes(found)
+        assert (tmp_path / "asked").read_text() == "\n\n\n"
+        assert not one.commands.in_flight()
+    finally:
+        probe.STAT = real
+        one.close()
+
+
 def test_a_new_mount_does_not_wait_for_the_dead_one_beneath(fuse, pool, prober):
     """After umount -l and mount, the question to the old mount still hangs; the new one is asked at once."""
     one = prober(patience=0.1)
