@@ -10,7 +10,7 @@ from typing import List, Optional
 from kvmontap import applied, hook, service
 from kvmontap.daemon.configuration import ConfigurationFile
 from kvmontap.daemon.requests import serve
-from kvmontap.daemon.server import BACKLOG, Server
+from kvmontap.daemon.server import BACKLOG, Duties, Server
 from kvmontap.gate import report
 from kvmontap.gate.assemble import pipeline
 from kvmontap.gate.configured import Configured
@@ -35,13 +35,13 @@ def main(argv: Optional[List[str]] = None) -> int:
         configuration.reload()
         service.notify("READY=1")
 
-    server = Server(
-        listeners,
-        lambda connection: serve(connection, line.handle),
-        reload,
-        lambda: service.notify("WATCHDOG=1"),
-        service.watchdog_seconds(),
+    duties = Duties(
+        serve=lambda connection: serve(connection, line.handle),
+        reload=reload,
+        alive=lambda: service.notify("WATCHDOG=1"),
+        stopping=lambda: service.notify("STOPPING=1"),
     )
+    server = Server(listeners, duties, service.watchdog_seconds())
     service.notify("READY=1")
     server.run()
     prober.close()

@@ -9,29 +9,29 @@ import signal
 import socket
 import threading
 import time
-from typing import Callable, List, Optional
+from typing import Callable, List, NamedTuple, Optional
 
 AT_A_TIME = 64  # libvirt itself works on no more than 25 calls at once; the rest waits in the socket's queue
 BACKLOG = 128
 LAST_WORDS = 8.0  # seconds that verdicts under way get when the daemon is told to stop
 
 
-class Server:
-    """Accepts connections on `listeners` and serves each in a thread until stop()."""
+class Duties(NamedTuple):
+    """What the server calls."""
 
-    def __init__(
-        self,
-        listeners: List[socket.socket],
-        serve: Callable[[socket.socket], None],
-        reload: Callable[[], None],
-        alive: Callable[[], None],
-        every: Optional[float],
-    ) -> None:
-        """serve(connection) answers one hook; reload() is called on SIGHUP; alive() every `every` seconds (None: never)."""
+    serve: Callable[[socket.socket], None]  # answers one hook, in a thread of its own
+    reload: Callable[[], None]  # on SIGHUP
+    alive: Callable[[], None]  # now and then, while the loop turns
+    stopping: Callable[[], None]  # once
+
+
+class Server:
+    """Accepts connections on `listeners` and serves each in a thread, until SIGTERM or SIGINT."""
+
+    def __init__(self, listeners: List[socket.socket], duties: Duties, every: Optional[float]) -> None:
+        """`every`: seconds between two calls of duties.alive(), None = never."""
         self._listeners = listeners
-        self._serve = serve
-        self._reload = reload
-        self._alive = alive
+        self._duties = duties
         self._every = every
         self._busy = 0
         self._change = threading.Condition()
@@ -54,7 +54,7 @@ class Server:
             timeout = None
             if self._every is not None:
                 if time.monotonic() >= next_sign:
-                    self._alive()
+                    self._duties.alive()
                     next_sign = time.monotonic() + self._every
                 timeout = max(0.0, next_sign - time.monotonic()) * 1000
             for number, _ in poll.poll(timeout):
@@ -62,6 +62,7 @@ class Server:
                     self._signals()
                 else:
                     self._accept(next(one for one in self._listeners if one.fileno() == number))
+        self._duties.stopping()
         self._finish()
 
     def _stop(self, *_: object) -> None:
@@ -69,7 +70,7 @@ class Server:
 
     def _signals(self) -> None:
         if signal.SIGHUP in os.read(self._wake, 64):
-            self._reload()
+            self._duties.reload()
 
     def _accept(self, listener: socket.socket) -> None:
         with self._change:
@@ -85,7 +86,7 @@ class Server:
 
     def _one(self, connection: socket.socket) -> None:
         try:
-            self._serve(connection)
+            self._duties.serve(connection)
         finally:
             self._done()
 

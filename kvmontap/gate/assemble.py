@@ -43,4 +43,5 @@ def hits(domain: Domain, found: Configured) -> Tuple:
     """The pools that a domain touches, without those that the domain itself hosts (ONTAP Select in a VM)."""
     pools = found.config.pools
     touched = match(domain, found.config, pooldefs.read(), found.broken)
-    return tuple(hit for hit in touched if hit.broken or pools[hit.pool].hosted_on != domain.name)
+    own = {name for name, pool in pools.items() if pool.hosted_on and pool.hosted_on == domain.name}
+    return tuple(hit for hit in touched if hit.pool not in own)

@@ -124,7 +124,7 @@ class Doctor(NamedTuple):
         for source in seen.domain.sources:
             if source in looked_into or not chain.wanted(source):
                 continue
-            names = self._pools_of(source, found)
+            names = self._pools_of(source, seen, found)
             if all(_is_sound(seen, name) for name in names) and (names or self.on_this_host(self.place(source))):
                 limits = [started + _timeout(found.config, name) for name in names]
                 todo[source] = max(limits, default=local)
@@ -140,18 +140,18 @@ class Doctor(NamedTuple):
             if answer.error is not None:
                 continue
             named += answer.value.sources
-            for name in self._pools_of(source, found) if answer.value.unknown else ():
+            for name in self._pools_of(source, seen, found) if answer.value.unknown else ():
                 told = finding("image.chain-unknown", image=self.place(source), error=answer.value.unknown)
                 health = seen.healths[name]
                 seen.healths[name] = health._replace(findings=health.findings + (told,))
         known = {one._replace(what="") for one in seen.domain.sources}
         return tuple(one for one in dict.fromkeys(named) if one._replace(what="") not in known)
 
-    def _pools_of(self, source: Source, found: Configured) -> Tuple[str, ...]:
-        return tuple(hit.pool for hit in self.hits(Domain("", "", (source,)), found))
+    def _pools_of(self, source: Source, seen: Seen, found: Configured) -> Tuple[str, ...]:
+        return tuple(hit.pool for hit in self.hits(seen.domain._replace(sources=(source,)), found))
 
     def _may_open(self, path: str, seen: Seen, found: Configured) -> bool:
-        names = self._pools_of(Source("file", "", path=path), found)
+        names = self._pools_of(Source("file", "", path=path), seen, found)
         return all(_is_sound(seen, name) for name in names) and (bool(names) or self.on_this_host(path))
 
 

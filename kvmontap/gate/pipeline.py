@@ -10,7 +10,7 @@ from kvmontap.gate.health import SLACK, Doctor, Seen
 from kvmontap.gate.memory import Arrivals
 from kvmontap.gate.parallel import gather
 from kvmontap.gate.verdict import Event, judge, one_line, policy, snapshot_findings, told
-from kvmontap.model import FAILED, UNKNOWN, Config, Domain, Finding, Pool, PoolHealth, Verdict
+from kvmontap.model import FAILED, Config, Finding, Pool, PoolHealth, Verdict
 from kvmontap.reasons import finding, worst
 from kvmontap.snapshots import Plan, plan
 

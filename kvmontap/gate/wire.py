@@ -1,6 +1,6 @@
 """What the hook and kvmontapd say to each other over the Unix socket.  Imports nothing: the hook loads it.
 
-Request: seven header lines and an empty one, then the domain XML as libvirt gave it, up to the end of the stream:
+Request: six header lines and an empty one, then the domain XML as libvirt gave it, up to the end of the stream:
 
     kvmontap 1
     NAME
@@ -34,9 +34,9 @@ def request(name, op, subop, extra, seconds, xml):
 
 def parse_request(data):
     """(name, op, subop, extra, seconds, xml) of a request's bytes."""
-    head, blank, xml = data.partition(b"\n\n")
-    lines = head.decode("utf-8", "surrogateescape").split("\n")
-    if not blank or len(lines) != 6 or lines[0] != MAGIC:
+    *head, xml = data.split(b"\n", 7)
+    lines = [line.decode("utf-8", "surrogateescape") for line in head]
+    if len(lines) != 7 or lines[0] != MAGIC or lines[6]:
         raise WireError(f"not a request of {MAGIC!r}")
     return lines[1], lines[2], lines[3], lines[4], seconds_of(lines[5]), xml
 
