@@ -37,13 +37,12 @@ def main(argv: Optional[List[str]] = None) -> int:
 
     duties = Duties(
         serve=lambda connection: serve(connection, line.handle),
+        ready=lambda: service.notify("READY=1"),
         reload=reload,
         alive=lambda: service.notify("WATCHDOG=1"),
         stopping=lambda: service.notify("STOPPING=1"),
     )
-    server = Server(listeners, duties, service.watchdog_seconds())
-    service.notify("READY=1")
-    server.run()
+    Server(listeners, duties, service.watchdog_seconds()).run()
     prober.close()
     # A thread that waits for a hung mount must not keep us: systemd would wait for it in vain.
     os._exit(0)

@@ -20,6 +20,7 @@ class Duties(NamedTuple):
     """What the server calls."""
 
     serve: Callable[[socket.socket], None]  # answers one hook, in a thread of its own
+    ready: Callable[[], None]  # once, when signals are taken as they are meant
     reload: Callable[[], None]  # on SIGHUP
     alive: Callable[[], None]  # now and then, while the loop turns
     stopping: Callable[[], None]  # once
@@ -49,6 +50,7 @@ class Server:
         for listener in self._listeners:
             listener.setblocking(False)
             poll.register(listener, select.POLLIN)
+        self._duties.ready()
         next_sign = time.monotonic()
         while not self._stopping:
             timeout = None
