@@ -151,8 +151,6 @@ class PocketArray:
         """From now on connections are taken and nothing is ever answered, TLS not even begun."""
         self.listener.open()
         self.listener.set_mute(True)
-        self.listener.break_connections()
-        self.listener.set_mute(True)
 
     def listen(self) -> None:
         """As after start."""
@@ -290,7 +288,8 @@ class PocketArray:
         seconds = float(slow.options["seconds"]) if slow else self.state.job_seconds
 
         def start_job(description: str, svm: dict, work: Callable[[], None]) -> Any:
-            job = self.jobs.start(description, svm, work, seconds, fault_kinds.job_error(faults))
+            fail, release = fault_kinds.job_error(faults), slow and slow.cleared
+            job = self.jobs.start(description, svm, work, seconds, fail, release)
             job.lost = first(faults, "job-lost") is not None
             return job
 

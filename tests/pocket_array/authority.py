@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import subprocess
+import time
 from typing import Iterable, NamedTuple, Optional
 
 
@@ -71,11 +72,32 @@ class Authority:
         _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path)
         os.chmod(path, 0o600)
 
-    def _sign(self, name: str, file: str, extensions: str, window: Optional[tuple]) -> Pair:
-        """`window`: (start, end) as YYMMDDHHMMSSZ; through `openssl ca`, which alone can do that everywhere."""
-        pair = Pair(
-            os.path.join(self.directory, file + ".pem"), os.path.join(self.directory, file + ".key")
-        )
+    def _sign(
+        self, name: str, file: str, extensions: str, window: Optional[tuple], again: bool = False
+    ) -> Pair:
+        """`window`: (start, end) as YYMMDDHHMMSSZ, which every openssl's `ca` can do.
+
+        `again`: a pair that was made the same way less than 300 days ago is taken again.
+        """
+        place = os.path.join(self.directory, file)
+        pair, made, order = Pair(place + ".pem", place + ".key"), place + ".made", ""
+        wanted = f"{name}\n{extensions}\n{window}\n"
+        if (
+            again
+            and os.path.exists(made)
+            and abs(time.time() - os.path.getmtime(made)) < 300 * 86400
+        ):
+            with open(made, encoding="utf-8") as text:
+                order = text.read()
+        if order != wanted:
+            if os.path.exists(made):
+                os.unlink(made)
+            self._make(name, pair, extensions, window)
+            with open(made, "w", encoding="utf-8") as text:
+                text.write(wanted)
+        return pair
+
+    def _make(self, name: str, pair: Pair, extensions: str, window: Optional[tuple]) -> None:
         request, base = pair.certificate + ".csr", pair.certificate + ".d"
         self._key(pair.key)
         _openssl("req", "-new", "-key", pair.key, "-subj", f"/CN={name}", "-out", request)
@@ -108,7 +130,6 @@ class Authority:
             pair.certificate,
             *times,
         )
-        return pair
 
     def server(self, names: Iterable[str], file: str = "server", expired: bool = False) -> Pair:
         """A server certificate for these names and addresses."""
@@ -118,6 +139,7 @@ class Authority:
             file,
             "extendedKeyUsage=serverAuth\nsubjectAltName=" + alternative_names(names),
             ("200101000000Z", "200201000000Z") if expired else None,
+            again=True,
         )
 
     def client(self, user: str, file: Optional[str] = None, expired: bool = False) -> Pair:

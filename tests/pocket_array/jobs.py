@@ -52,11 +52,11 @@ class Job:
         }
         if self.svm:
             row["svm"] = self.svm
-        if self.end_time:
+        if row["state"] in (SUCCESS, FAILURE):  # end() sets the state last
             row["end_time"] = self.end_time
-        if self.state == SUCCESS:
+        if row["state"] == SUCCESS:
             row.update(message="success", code=0)
-        if self.error:
+        if row["state"] == FAILURE:
             row.update(
                 message=self.error.message,
                 code=int(self.error.code),
@@ -81,11 +81,17 @@ class Jobs:
         work: Callable[[], None],
         seconds: float = 0.0,
         fail: Optional[ApiError] = None,
+        release: Optional[threading.Event] = None,
     ) -> Job:
-        """Begin a job that takes `seconds` and then does `work`, or fails with `fail` instead."""
+        """Begin a job that takes `seconds` and then does `work`, or fails with `fail` instead.
+
+        `release` ends its waiting early (the default is that only the array's stop does).
+        """
         job = Job(description, svm, self._now)
         thread = threading.Thread(
-            target=self._run, args=(job, work, seconds, fail), name=f"pocket-job-{job.uuid[:8]}"
+            target=self._run,
+            args=(job, work, seconds, fail, release or self._stopping),
+            name=f"pocket-job-{job.uuid[:8]}",
         )
         with self._lock:
             self._jobs[job.uuid] = job
@@ -94,18 +100,21 @@ class Jobs:
         return job
 
     def _run(
-        self, job: Job, work: Callable[[], None], seconds: float, fail: Optional[ApiError]
+        self,
+        job: Job,
+        work: Callable[[], None],
+        seconds: float,
+        fail: Optional[ApiError],
+        release: threading.Event,
     ) -> None:
         try:
             if seconds:
-                self._stopping.wait(min(seconds / 2, 0.05))
+                release.wait(min(seconds / 2, 0.05))
                 job.state = RUNNING
-                self._stopping.wait(max(seconds - 0.05, seconds / 2))
+                release.wait(max(seconds - 0.05, seconds / 2))
+                if self._stopping.is_set():
+                    raise ApiError(500, "458769", "The array stopped while the job was running.")
             job.state = RUNNING
-            if self._stopping.is_set() and seconds:
-                fail = fail or ApiError(
-                    500, "458769", "The array stopped while the job was running."
-                )
             if fail is None:
                 work()
             job.end(fail)

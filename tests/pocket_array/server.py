@@ -134,7 +134,6 @@ class Listener:
         self._connections: dict = {}
         self._accepting: Optional[threading.Thread] = None
         self._socket: Optional[socket.socket] = None
-        self._unmuted = threading.Event()
         self.port = port
         self.open()
 
@@ -146,7 +145,6 @@ class Listener:
         """Listen (again), on the same port as before."""
         if self._socket is not None:
             return
-        self._unmuted.clear()
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         listening = socket.create_server((self.address, self.port), family=family, backlog=256)
         self._socket, self.port = listening, listening.getsockname()[1]
@@ -162,13 +160,13 @@ class Listener:
             listening.shutdown(socket.SHUT_RDWR)  # wakes accept(); close() alone would not
             self._accepting.join()
             listening.close()
-        self._unmuted.set()
         self.break_connections()
 
     def set_mute(self, mute: bool) -> None:
-        """Connections that were mute are broken when it ends."""
-        self.mute = mute
-        (self._unmuted.clear if mute else self._unmuted.set)()
+        """Connections break when it begins and when it ends."""
+        if mute != self.mute:
+            self.mute = mute
+            self.break_connections()
 
     def break_connections(self) -> None:
         """All but that of the calling thread."""
@@ -177,9 +175,8 @@ class Listener:
         running.pop(threading.current_thread(), None)
         for connection in running.values():
             try:
-                socket.socket.shutdown(
-                    connection, socket.SHUT_RDWR
-                )  # not TLS's own: it drops state
+                # not TLS's own shutdown, which drops its state under its thread
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
             except OSError:
                 pass
         for thread in running:
@@ -196,9 +193,9 @@ class Listener:
                 args=(connection, peer),
                 name=f"pocket-connection-{next(_NUMBERS)}",
             )
-            with self._lock:
+            with self._lock:  # who sees it there may join it
                 self._connections[thread] = connection
-            thread.start()
+                thread.start()
 
     @staticmethod
     def _shake_hands(connection: ssl.SSLSocket) -> None:
@@ -219,7 +216,8 @@ class Listener:
     def _serve(self, connection: socket.socket, peer: Any) -> None:
         try:
             if self.mute:
-                self._unmuted.wait()
+                while connection.recv(65536):
+                    pass
                 return
             if self.context is not None:
                 connection.settimeout(HANDSHAKE_SECONDS)

@@ -47,9 +47,15 @@ def only_our_authority(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """One directory of certificates for most arrays: openssl takes its time."""
+    return str(tmp_path_factory.mktemp("authority"))
+
+
 @pytest.fixture
-def array():
-    with judged_array(DESCRIPTION) as started:
+def array(authority):
+    with judged_array(DESCRIPTION, directory=authority) as started:
         yield started
 
 

@@ -77,12 +77,19 @@ def test_names_of_a_certificate():
 
 def test_the_same_directory_is_the_same_authority(tmp_path):
     seen = []
-    for _ in range(2):
-        with PocketArray(DESCRIPTION, directory=str(tmp_path)) as array:
-            with open(array.ca, encoding="ascii") as text:
-                seen.append(text.read())
-            assert Caller(array)("GET", "/api/cluster")[0] == 200
-    assert seen[0] == seen[1]
+    for kind in ("good", "good", "expired", "good"):
+        with PocketArray(DESCRIPTION, directory=str(tmp_path), certificate=kind) as array:
+            files = [array.ca, str(tmp_path / "server.pem")]
+            seen.append([open_and_read(file) for file in files])
+            if kind == "good":
+                assert Caller(array)("GET", "/api/cluster")[0] == 200
+    assert len({authority for authority, _ in seen}) == 1
+    assert seen[0] == seen[1] != seen[2] != seen[3]
+
+
+def open_and_read(path):
+    with open(path, encoding="ascii") as text:
+        return text.read()
 
 
 def test_a_reader_does_not_write(array, volume):

@@ -103,11 +103,12 @@ def test_a_failed_job_has_its_code(call, volume, finished):
 
 
 def test_states_of_a_job(call, array, volume, finished):
-    array.change(array={"job_seconds": 0.4})
+    array.faults.add("job-slow", seconds=600)
     status, body, _ = taken(call, volume, wait="0")
     job = call("GET", body["job"]["_links"]["self"]["href"])[1]
     assert status == 202 and job["state"] in ("queued", "running") and "end_time" not in job
     assert call("GET", snapshots(volume))[1]["num_records"] == 0
+    array.faults.clear()
     assert finished(body)["end_time"]
     assert call("GET", snapshots(volume))[1]["num_records"] == 1
 
@@ -117,7 +118,7 @@ def test_return_timeout_waits_and_tells_at_once(call, array, volume):
     assert taken(call, volume, "a", wait="10")[0] == 201
     status, body, _ = taken(call, volume, "a", wait="10")
     assert (status, body["error"]["code"]) == (409, "525059")
-    array.change(array={"job_seconds": 5})
+    array.change(array={"job_seconds": 600})
     assert taken(call, volume, "b", wait="1")[0] == 202
 
 
