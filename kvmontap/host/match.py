@@ -6,6 +6,7 @@ therefore compared by name: a symbolic link inside a pool that leads out of it i
 Block devices and network disks belong to none of our pools in this version, unless their path is below a target.
 """
 
+import functools
 import os
 from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
@@ -123,7 +124,7 @@ class _Walk:
     """Lookups among the same targets."""
 
     def __init__(self, targets: Mapping[str, Set[str]], readlink: Callable[[str], str]) -> None:
-        self._readlink = readlink
+        self._readlink = functools.lru_cache(maxsize=None)(readlink)  # hundreds of pools share their way
         self._targets: Dict[str, Set[str]] = {path: set(names) for path, names in targets.items()}
         # A target that is itself reached through a link goes by its real name too: that is how mountinfo tells it.
         for path, names in targets.items():

@@ -8,7 +8,7 @@ same server differ (NFS 3 beside 4.1), the better one is seen; what is told is n
 
 import os
 import time
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
 from kvmontap.host import address, mountinfo
 from kvmontap.model import Finding
@@ -37,38 +37,45 @@ class Transports:
         self._root = root
 
     def check(
-        self, mount: mountinfo.Mount, addresses: Tuple[str, ...], deadline: float
+        self, mount: mountinfo.Mount, addresses: Tuple[str, ...], deadline: float, stuck: Mapping[str, int]
     ) -> Tuple[Finding, ...]:
-        """What is missing or stuck; `addresses` are those of the pool's servers, resolved.
+        """What is missing or stuck; `addresses` are those of the pool's servers, resolved; `stuck` is what waiting() told.
 
         Nothing is found where the kernel tells nothing.
         """
         wanted = tuple(dict.fromkeys(address.plain(one) for one in addresses))
         best = choose(read(self._root), wanted, address.plain(mount.option("addr")))
-        found = missing(best, wanted)
-        for first in best:
-            if first.queued and not self._moves(first, deadline):
-                found += (finding("transport.stuck", address=first.address, queued=first.queued),)
-        return found
+        queues = {**stuck, **_queues(self._unmoved(best, deadline))}
+        return missing(best, wanted) + tuple(
+            finding("transport.stuck", address=host, queued=queued) for host, queued in queues.items()
+        )
 
-    def waiting(self, mount: mountinfo.Mount, addresses: Tuple[str, ...]) -> Tuple[Finding, ...]:
-        """The transports with requests in their queue, for a caller who knows that one of them has been there for long."""
+    def waiting(self, mount: mountinfo.Mount, addresses: Tuple[str, ...]) -> Dict[str, int]:
+        """Requests in the queues by address, for a caller who knows that one of them has been there for long."""
         wanted = tuple(address.plain(one) for one in addresses)
-        queues: Dict[str, int] = {}
-        for held in choose(read(self._root), wanted, address.plain(mount.option("addr"))):
-            if held.queued:
-                queues[held.address] = queues.get(held.address, 0) + held.queued
-        return tuple(finding("transport.stuck", address=host, queued=queued) for host, queued in queues.items())
+        return _queues(choose(read(self._root), wanted, address.plain(mount.option("addr"))))
 
-    def _moves(self, first: Transport, deadline: float) -> bool:
-        """Whether a transport with requests in its queue gives one back, or empties it, within a second."""
+    def _unmoved(self, transports: Tuple[Transport, ...], deadline: float) -> Tuple[Transport, ...]:
+        """Those with requests in their queue that neither give one back nor empty it within a second."""
         until = min(time.monotonic() + _SETTLE, deadline - 2 * _STEP)
-        while time.monotonic() < until:
+        left = tuple(first for first in transports if first.queued)
+        while left and time.monotonic() < until:
             time.sleep(_STEP)
-            now = one(self._root, first.name)
-            if now is None or not now.queued or now.last_used != first.last_used:
-                return True
-        return False
+            left = tuple(first for first in left if not _moved(first, one(self._root, first.name)))
+        return left
+
+
+def _moved(first: Transport, now: Optional[Transport]) -> bool:
+    return now is None or not now.queued or now.last_used != first.last_used
+
+
+def _queues(transports: Tuple[Transport, ...]) -> Dict[str, int]:
+    """Requests in the queues by address, where there are any."""
+    found: Dict[str, int] = {}
+    for held in transports:
+        if held.queued:
+            found[held.address] = found.get(held.address, 0) + held.queued
+    return found
 
 
 def read(root: str = "/") -> Dict[str, Tuple[Transport, ...]]:

@@ -13,7 +13,7 @@ import errno
 import os
 import re
 import time
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from kvmontap import command
 from kvmontap.host import address, match, mountinfo, nfs
@@ -79,10 +79,10 @@ class Prober:
         if mount is None or mount.where != target or mount.fstype == "autofs":
             return (finding("mount.missing", target=pool.target, unit=path_unit(pool.target, "mount")),)
         answer, stuck = self._tried(pool, target, mount, deadline)
-        found = self._mounted(pool, mount, deadline) + stuck + _answered(pool, answer)
+        found = self._mounted(pool, mount, deadline) + _answered(pool, answer)
         if pool.protocol == NFS and pool.trunking and answer.state == command.ANSWERED and not answer.status:
             addresses = self._resolve(pool.server, deadline)
-            found += self._transports.check(mount, addresses or (), deadline)
+            found += self._transports.check(mount, addresses or (), deadline, stuck)
         return found
 
     def close(self) -> None:
@@ -132,13 +132,13 @@ class Prober:
 
     def _tried(
         self, pool: Pool, target: str, mount: mountinfo.Mount, deadline: float
-    ) -> Tuple[command.Answer, Tuple[Finding, ...]]:
-        """The server's answer, and the transports that gave none on the way to it.
+    ) -> Tuple[command.Answer, Dict[str, int]]:
+        """The server's answer, and the requests that got stuck on the way to it, by address.
 
         A request that is queued on a dead transport stays there though others work, so the question of a trunked mount
         that gets no answer in its share of the time is taken back and asked anew: the kernel sends it elsewhere.
         """
-        stuck: Tuple[Finding, ...] = ()
+        stuck: Dict[str, int] = {}
         tries = _TRIES if pool.protocol == NFS and pool.trunking else 1
         while True:
             now = time.monotonic()
@@ -147,8 +147,8 @@ class Prober:
             if answer.state != command.HANGS:
                 return answer, stuck
             if not tries or answer.seconds >= self._patience:
-                return answer, ()
-            stuck = self._transports.waiting(mount, pool.server)
+                return answer, stuck
+            stuck.update(self._transports.waiting(mount, pool.server))
             self.commands.kill(_key(target, mount), answer)
 
     def _statfs(self, target: str, mount: mountinfo.Mount, deadline: float) -> command.Answer:

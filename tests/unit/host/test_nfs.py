@@ -59,7 +59,7 @@ def sunrpc(tmp_path):
 
 
 def check(sunrpc, *addresses, seconds=10.0):
-    return nfs.Transports(sunrpc.root).check(MOUNT, addresses or (A, B), time.monotonic() + seconds)
+    return nfs.Transports(sunrpc.root).check(MOUNT, addresses or (A, B), time.monotonic() + seconds, {})
 
 
 def test_a_transport_to_each_address(sunrpc):
@@ -108,6 +108,19 @@ def test_requests_that_do_not_move_are_told(sunrpc):
     assert (found.code, found.health, found.text) == ("transport.stuck", "degraded", f"requests to {A} are stuck (3 waiting)")
 
 
+def test_one_finding_for_an_address_and_one_second_for_all_its_transports(sunrpc):
+    for host in (A, A, A, A, B):
+        sunrpc.transport(0, host, pending=2 if host == A else 0)
+    started = time.monotonic()
+    (found,) = check(sunrpc)
+    assert found.text == f"requests to {A} are stuck (8 waiting)"
+    assert time.monotonic() - started < 2
+    transports = nfs.Transports(sunrpc.root)
+    assert transports.waiting(MOUNT, (A, B)) == {A: 8}
+    told = transports.check(MOUNT, (A, B), time.monotonic(), {B: 1})
+    assert sorted(one.text for one in told) == [f"requests to {A} are stuck (8 waiting)", f"requests to {B} are stuck (1 waiting)"]
+
+
 @pytest.mark.parametrize("change", [{"pending": 0, "last_used": 4295000000}, {"pending": 9, "last_used": 4295000001}])
 def test_requests_that_move_are_well(sunrpc, change):
     where = sunrpc.transport(0, A, pending=3)
@@ -152,7 +165,7 @@ def test_it_only_reads(sunrpc):
         "import os, sys, time; from kvmontap.host import nfs; from kvmontap.host.mountinfo import Mount\n"
         "seen = []\n"
         "sys.addaudithook(lambda event, what: seen.append((event,) + what) if event.split('.')[0] in ('open', 'os') else None)\n"
-        f"nfs.Transports({sunrpc.root!r}).check(Mount('/p', 'h:/p', 'nfs4'), ({A!r},), time.monotonic() + 0.5)\n"
+        f"nfs.Transports({sunrpc.root!r}).check(Mount('/p', 'h:/p', 'nfs4'), ({A!r},), time.monotonic() + 0.5, {{}})\n"
         "print(sorted({one[0] for one in seen}), sum(one[0] == 'open' for one in seen))\n"
         "assert not [one for one in seen if one[0] == 'open' and one[3] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)]"
     )
@@ -187,7 +200,7 @@ def test_any_bytes_below_sys_are_read(tmp_path, files):
         (where / name).unlink(missing_ok=True)
     for name, text in files.items():
         (where / name).write_bytes(text)
-    nfs.Transports(str(tmp_path)).check(MOUNT, (A, B), time.monotonic() + 0.06)
+    nfs.Transports(str(tmp_path)).check(MOUNT, (A, B), time.monotonic() + 0.06, {})
 
 
 def test_files_that_are_directories_or_unreadable_are_passed_over(sunrpc):
