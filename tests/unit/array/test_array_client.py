@@ -111,7 +111,7 @@ def _protect(key):
     (lambda pair, path: _protect(pair.key), "passphrase"),
 ])
 def test_a_certificate_login_that_cannot_be_made(section, pocket, tmp_path, spoil, words):
-    pair = pocket.authority.client("kvmontap", file="spoilt")
+    pair = pocket.authority.client("kvmontap", file=f"spoilt-{tmp_path.name}")
     spoil(pair, tmp_path)
     client = Client(section._replace(username="", password_file="", certificate=pair.certificate, key=pair.key))
     error = fails(client)
