@@ -61,8 +61,8 @@ class Array:
         self._storage.put(json.dumps(description()), _STATE, mode=0o600)
         self._storage.run(
             "systemctl is-active -q lab-storage || systemctl start lab-storage; "
-            "cd /opt/lab && tar -xf pocket.tar && systemctl start lab-array", timeout=180)
-        self._storage.wait_for("test -e /run/lab-array.json", 90, "the array listens")
+            "cd /opt/lab && tar -xf pocket.tar && systemctl start lab-array", timeout=300)
+        self._storage.wait_for("test -e /run/lab-array.json", 180, "the array listens")
         self.attach()
         return self
 

@@ -52,7 +52,7 @@ class KvmHost:
     def install(self, deb: Path) -> None:
         """dpkg -i; all dependencies are in the image, so anything left unconfigured is an error."""
         self.vm.put(deb, f"/root/{deb.name}")
-        self.run(f"dpkg -i /root/{deb.name} && rm /root/{deb.name}", timeout=180)
+        self.run(f"dpkg -i /root/{deb.name} && rm /root/{deb.name}", timeout=300)
 
     def secrets(self, ca: bytes) -> None:
         """The array's CA, the password file and the SMB credentials that the configuration names."""
@@ -73,7 +73,7 @@ class KvmHost:
         self.vm.put(guest.domain_xml(name, source, pool), path)
         self.run(f"virsh -q define {path}" + (f" && virsh -q autostart {name}" if autostart else ""))
 
-    def start(self, name: str, timeout: float = 90.0) -> Result:
+    def start(self, name: str, timeout: float = 180.0) -> Result:
         """virsh start; not checked, since a refusal is what many tests want."""
         return self.run(f"virsh -q start {shlex.quote(name)}", timeout=timeout, check=False)
 
@@ -86,7 +86,7 @@ class KvmHost:
         """libvirt's word for a guest's state: "running", "shut off", ..."""
         return self.run(f"virsh domstate {shlex.quote(name)}").out.strip()
 
-    def wait_guest_up(self, name: str, timeout: float = 60.0) -> None:
+    def wait_guest_up(self, name: str, timeout: float = 120.0) -> None:
         """Wait until the guest's boot sector runs: from then on it obeys the power button."""
         self.vm.wait_for(f"test -s {guest.serial_log(name)}", timeout, f"{name} has booted")
 
@@ -118,7 +118,7 @@ class KvmHost:
         return sorted(said.out.split())
 
 
-def wait_pool(host: KvmHost, name: str, timeout: float = 60.0, what: Optional[str] = None) -> None:
+def wait_pool(host: KvmHost, name: str, timeout: float = 120.0, what: Optional[str] = None) -> None:
     """Wait until libvirt shows a pool as active."""
     host.vm.wait_for(f"virsh -q pool-info {shlex.quote(name)} | grep -q 'State: *running'", timeout,
                      what or f"pool {name} is active in libvirt")

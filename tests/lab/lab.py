@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,7 +28,8 @@ NETWORKS = {"mgmt": 0, "A": 1, "B": 2}
 VMS = {"storage": (10, 640), "host1": (11, 1024), "host2": (12, 1024)}
 HOSTS = ("host1", "host2")
 ARRAY_DISK_BYTES = 4 << 30
-STATE = "ready"
+STATE = "ready"  # saved by save(), for resume()
+FRESH = "fresh"  # a VM after its first boot, kept beside the image for every lab
 #: One image serves all; what only a KVM host needs is left out of the storage VM's boot.
 NOT_ON_STORAGE = ("libvirtd.service", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket",
                   "libvirt-guests.service", "virtlogd.socket", "virtlogd-admin.socket",
@@ -53,10 +55,12 @@ class Lab:
         runs.mkdir(exist_ok=True)
         _sweep(runs)
         self.directory = Path(tempfile.mkdtemp(prefix="lab-", dir=runs))
-        self._lock = open(self.directory / "lock", "w", encoding="ascii")
+        self._lock = open(self.directory / "lock", "w", encoding="utf-8")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         # socket paths are limited to 107 bytes, and the cache may lie anywhere
         self.sockets = Path(tempfile.mkdtemp(prefix="kvl-"))
+        self._lock.write(str(self.sockets))
+        self._lock.flush()
         self._down: set[str] = set()
         atexit.register(self.close)
 
@@ -87,15 +91,23 @@ class Lab:
         The storage VM holds the networks: it is started with or before the hosts.
         """
         started = time.monotonic()
+        booting = []
         for name in sorted(names, key=list(VMS).index):
             if name != "storage" and "storage" not in self.vms:
                 raise LabError("the storage VM holds the networks: start it with or before the hosts")
-            self._make_disks(name)
-            self._vm(name).start()
-        self.progress(f"lab: {', '.join(names)} booting ({self.accelerator})")
+            vm = self._vm(name)
+            if not self._take_fresh(vm):
+                self._make_disks(name)
+                vm.start()
+                booting.append(name)
+        if booting:
+            self.progress(f"lab: {', '.join(booting)} booting ({self.accelerator})")
         for name in names:
             self.vms[name].wait_up()
-            self.progress(f"lab: {name} up after {time.monotonic() - started:.0f} s")
+            how = "up" if name in booting else "resumed from its first boot"
+            self.progress(f"lab: {name} {how} after {time.monotonic() - started:.0f} s")
+        for name in names:
+            (self._keep_fresh if name in booting else _set_clock)(self.vms[name])
 
     def stop(self, name: str) -> None:
         """Pull the plug of one VM and forget its disks."""
@@ -184,19 +196,67 @@ class Lab:
         for name in names:
             self.vms[name].qmp("cont")
         for name in names:
-            self.vms[name].wait_up(60)
-            self.vms[name].run(f"date -s @{time.time():.2f}")
+            self.vms[name].wait_up(120)
+            _set_clock(self.vms[name])
         if self.array:
             self.array.attach()
+
+    def _fresh(self, vm: VM) -> Path:
+        """Where the disk of a VM that has just booted for the first time is kept, memory included."""
+        version = subprocess.run(["qemu-system-x86_64", "--version"], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout
+        argv = "\0".join(vm.argv).replace(str(self.directory), "").replace(str(self.sockets), "")
+        key = hashlib.sha256(f"{version}\0{argv}".encode()).hexdigest()[:16]
+        return self.image.directory / f"fresh-{vm.name}-{key}.qcow2"
+
+    def _take_fresh(self, vm: VM) -> bool:
+        """Go on from the state that another lab kept; False where there is none."""
+        kept = self._fresh(vm)
+        disks = _disks(self.directory, vm.name)
+        try:
+            for disk, source in zip(disks, _beside(kept, len(disks))):
+                subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, disk], check=True,
+                               stderr=subprocess.DEVNULL)
+            vm.start(resume=FRESH)
+        except (subprocess.CalledProcessError, LabError):
+            return False
+        return True
+
+    def _keep_fresh(self, vm: VM) -> None:
+        """Keep the state of a VM that has just booted, so that the next lab need not boot it.
+
+        Only where the CPU is emulated: a state saved under KVM is bound to the machine's CPU, and booting is
+        quick there.
+        """
+        if self.accelerator == "kvm":
+            return
+        vm.wait_for("s=$(systemctl is-system-running); [ $s = running ] || [ $s = degraded ]", 300,
+                    "boot is over")
+        kept = self._fresh(vm)
+        disks = _disks(self.directory, vm.name)
+        vm.run("sync")
+        vm.qmp("stop")
+        try:
+            said = vm.qmp.monitor(f"savevm {FRESH}").strip()
+            if said:
+                raise LabError(f"{vm.name}: savevm: {said}")
+            # the main disk last: with it, the state is there
+            for disk, target in reversed(list(zip(disks, _beside(kept, len(disks))))):
+                draft = target.with_name(f"new-{os.getpid()}-{target.name}")
+                subprocess.run(["cp", "--sparse=always", "--reflink=auto", disk, draft], check=True)
+                os.rename(draft, target)
+        finally:
+            vm.qmp("cont")
 
     # -- making VMs ----------------------------------------------------------------------------
 
     def _make_disks(self, name: str) -> None:
-        disk = self.directory / f"{name}.qcow2"
+        disk, *array = _disks(self.directory, name)
+        for path in (disk, *array):
+            path.unlink(missing_ok=True)
         _qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.image.disk, disk)
-        if name == "storage":
-            _qemu_img("create", "-q", "-f", "qcow2", self.directory / "storage.array.qcow2",
-                      ARRAY_DISK_BYTES)
+        for path in array:
+            _qemu_img("create", "-q", "-f", "qcow2", path, ARRAY_DISK_BYTES)
 
     def _vm(self, name: str) -> VM:
         number, memory = VMS[name]
@@ -220,10 +280,7 @@ class Lab:
                 "-m", str(memory), "-kernel", str(self.image.kernel),
                 "-initrd", str(self.image.initrd), "-append", append, "-display", "none",
                 "-serial", f"file:{self.directory / name}.console", "-device", "virtio-rng-pci"]
-        disks = [self.directory / f"{name}.qcow2"]
-        if name == "storage":
-            disks.append(self.directory / "storage.array.qcow2")
-        for index, disk in enumerate(disks):
+        for index, disk in enumerate(_disks(self.directory, name)):
             argv += ["-drive", f"file={disk},if=none,id=disk{index},cache=unsafe,discard=unmap",
                      "-device", f"virtio-blk-pci,drive=disk{index}"]
         for net, byte in NETWORKS.items():
@@ -245,6 +302,20 @@ class Lab:
                            f"addr.path={self.sockets}/{net}-{name}"]
 
 
+def _disks(directory: Path, name: str) -> list[Path]:
+    disks = [directory / f"{name}.qcow2"]
+    return [*disks, directory / f"{name}.array.qcow2"] if name == "storage" else disks
+
+
+def _beside(kept: Path, count: int) -> list[Path]:
+    return [kept, *(kept.with_suffix(f".{number}.qcow2") for number in range(1, count))]
+
+
+def _set_clock(vm: VM) -> None:
+    """A resumed VM believes that it is still the time of the save."""
+    vm.run(f"date -s @{time.time():.2f}")
+
+
 def _qemu_img(*argv: object) -> None:
     subprocess.run(["qemu-img", *map(str, argv)], check=True, stdout=subprocess.DEVNULL)
 
@@ -253,8 +324,11 @@ def _sweep(runs: Path) -> None:
     """Remove the files of labs that were killed: nobody holds their lock any more."""
     for directory in runs.glob("lab-*"):
         try:
-            with open(directory / "lock", "r+", encoding="ascii") as lock:
+            with open(directory / "lock", "r+", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                sockets = Path(lock.read() or "/nonexistent")
+                if sockets.name.startswith("kvl-"):
+                    shutil.rmtree(sockets, ignore_errors=True)
                 shutil.rmtree(directory, ignore_errors=True)
         except FileNotFoundError:
             if time.time() - os.stat(directory).st_mtime > 60:

@@ -84,10 +84,10 @@ def images(lab: Lab) -> None:
 def wait_autostarted(site: Site, guests: tuple[str, ...] = tuple(GUESTS)) -> None:
     """Wait until boot is over and every autostart guest runs its boot sector."""
     site.host.vm.wait_for(
-        "s=$(systemctl is-system-running); [ $s = running ] || [ $s = degraded ]", 120, "boot is over")
+        "s=$(systemctl is-system-running); [ $s = running ] || [ $s = degraded ]", 300, "boot is over")
     for name in guests:
         if GUESTS[name][2]:
-            site.host.vm.wait_for(lambda name=name: order.guest_scope(site.host.vm, name), 90,
+            site.host.vm.wait_for(lambda name=name: order.guest_scope(site.host.vm, name), 240,
                                   f"guest {name} was started")
             site.host.wait_guest_up(name)
 

@@ -77,7 +77,7 @@ def test_the_configuration_has_no_problem(booted: Site) -> None:
 
 def test_status_says_ok_for_every_pool(booted: Site) -> None:
     said = json.loads(booted.host.run("kvmontap status --json").out)
-    healths = {pool["pool"]: pool["health"] for pool in said["pools"]}
+    healths = {pool["pool"]: pool["health"] for pool in said}
     assert healths == {"kvmnfs01": "ok", "kvmsmb01": "ok"}
 
 

@@ -66,6 +66,11 @@ class VM:
     # -- the process ---------------------------------------------------------------------------
 
     @property
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's command line, without the parts that differ from start to start."""
+        return self._machine.qemu
+
+    @property
     def directory(self) -> Path:
         """Where the lab keeps this run's files."""
         return self._machine.directory
@@ -137,7 +142,7 @@ class VM:
 
     # -- commands in it ------------------------------------------------------------------------
 
-    def wait_up(self, timeout: float = 240.0) -> None:
+    def wait_up(self, timeout: float = 400.0) -> None:
         """Wait until commands can be run."""
         deadline = time.monotonic() + timeout
         while True:
@@ -149,7 +154,7 @@ class VM:
                 raise LabError(f"{self.name}: no ssh after {timeout:.0f} s\n{self.console_tail()}")
             time.sleep(0.2)
 
-    def run(self, command: str, timeout: float = 60.0, check: bool = True,
+    def run(self, command: str, timeout: float = 120.0, check: bool = True,
             stdin: Optional[bytes] = None) -> Result:
         """Run a shell command as root.
 
@@ -198,7 +203,7 @@ class VM:
             raise LabError(f"{self.name}: {_text(said).strip()}")
         return data
 
-    def wait_for(self, condition: Condition, timeout: float = 60.0, what: str = "") -> object:
+    def wait_for(self, condition: Condition, timeout: float = 120.0, what: str = "") -> object:
         """Wait until a shell command in the VM exits with 0, or a callable returns something true.
 
         Returns what it returned (the Result of a command). Raises LabError after `timeout` seconds.
@@ -222,7 +227,7 @@ class VM:
         """The kernel's identifier of this boot."""
         return self.run("cat /proc/sys/kernel/random/boot_id").out.strip()
 
-    def reboot(self, timeout: float = 300.0) -> float:
+    def reboot(self, timeout: float = 500.0) -> float:
         """Reboot in an orderly way and wait for ssh; returns the seconds it took."""
         before, started = self.boot_id(), time.monotonic()
         self.run("systemctl reboot", check=False)
@@ -240,7 +245,7 @@ class VM:
             time.sleep(0.3)
         raise LabError(f"{self.name}: not back {timeout:.0f} s after reboot\n{self.console_tail()}")
 
-    def poweroff(self, timeout: float = 180.0) -> None:
+    def poweroff(self, timeout: float = 300.0) -> None:
         """Shut down in an orderly way and wait for the end of QEMU."""
         self.run("systemctl poweroff", check=False)
         assert self._process is not None
