@@ -6,9 +6,8 @@ mount: the session keeps the transport.  /sys/kernel/sunrpc is only read; writin
 """
 
 import os
-import tempfile
 import time
-from typing import Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, List, Mapping, Tuple
 
 from kvmontap.host.address import plain
 from kvmontap.host.nfs import Transport, read
@@ -66,17 +65,16 @@ def _addresses(transports: Tuple[Transport, ...]) -> Tuple[str, ...]:
 
 def _join(host: str, mounter: Mounter, left: float, run: str, unshare: str) -> str:
     """The second mount; "" or why it failed.  Its directory is another one: the kernel refuses the same file system twice on one."""
-    directory: Optional[str] = None
+    directory = f"{run}/kvmontap-trunk.{os.urandom(6).hex()}"
     try:
-        directory = tempfile.mkdtemp(prefix="kvmontap-trunk.", dir=run)
+        os.mkdir(directory, 0o700)
         # -n: nothing may be written of it to /run/mount/utab, which is everybody's.
         code, reason = mounter(host, directory, (unshare, "--mount", "--propagation", "private", "--"), left)
         return reason if code else ""
     except OSError as error:
         return f"{run}: {error.strerror}"
     finally:
-        if directory:
-            try:
-                os.rmdir(directory)
-            except OSError:
-                pass  # a mount that hangs still holds it; /run is empty again after the next boot
+        try:
+            os.rmdir(directory)
+        except OSError:
+            pass  # a mount that hangs still holds it; /run is empty again after the next boot

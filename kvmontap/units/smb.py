@@ -15,8 +15,9 @@ def mounted(pool: Pool, owner: Optional[Owner] = None) -> Mounted:
         pool.options,
         ("vers=3",),  # 3.0 or newer: what an older one lacks, a VM's disk needs
         ("hard", "soft"),  # cifs is soft by default: an error after a minute, which a guest takes for a broken disk
-        # qemu guards its images with shared locks on bytes of the first cluster.  SMB makes these mandatory, and then the holder's own
-        # writes to them are refused.  They stay on this host instead.
+        # qemu guards its images with shared locks on bytes 100 to 203.  SMB locks are mandatory: as soon as another host opens the image
+        # (a migration, qemu-img info), the holder's own writes there fail with EACCES (tried: Linux 6.12, Samba 4.22).  So the locks
+        # stay on this host, and nothing but the gate and libvirt keeps two hosts from starting one VM.
         ("nobrl", "brl"),
     )
     options += _owner(pool, owner)
