@@ -51,13 +51,6 @@ def match(
     )
 
 
-def pools_at(path: str, config: Config, readlink: Optional[Callable[[str], str]] = None) -> Tuple[str, ...]:
-    """The pools that a lookup of `path` passes through (for images that a backing chain names)."""
-    ask = readlink if readlink is not None else links(mountinfo.read())
-    touched = _Walk(_targets(config, {}, ()), ask).pools(path)
-    return tuple(name for name in config.pools if name in touched)
-
-
 def links(mounts: Tuple[mountinfo.Mount, ...]) -> Callable[[str], str]:
     """A readlink for `match` that asks the kernel, except at and below mounts that may not answer."""
     avoid = mountinfo.remote(mounts)
