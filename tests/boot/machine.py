@@ -116,7 +116,7 @@ class Machine:
 
     def run(self, *command: str, check: bool = True, timeout: float = 60, stdin: str = "") -> subprocess.CompletedProcess:
         """Run a command on the machine, which may be off (then in a chroot)."""
-        enter = ["nsenter", "-t", str(self.leader), "-a", "--wd=/"] if self.leader else ["chroot", str(self.root)]
+        enter = ["nsenter", "-t", str(self.leader), "-a", "--wdns=/"] if self.leader else ["chroot", str(self.root)]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
         done = subprocess.run(enter + list(command), input=stdin, capture_output=True, text=True, check=False, timeout=timeout, env=environment)
         assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -127,7 +127,7 @@ class Machine:
 
     def show(self, unit: str, *properties: str) -> Dict[str, str]:
         """Properties of a unit."""
-        text = self.output("systemctl", "show", unit, f"--property={','.join(properties)}")
+        text = self.output("systemctl", "show", *([unit] if unit else []), f"--property={','.join(properties)}")
         return dict(line.split("=", 1) for line in text.splitlines())
 
     def state(self, unit: str) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +20,7 @@ SUITES = ("bookworm", "trixie")
 # The package's Depends and Recommends, and what a KVM host has beside them.
 PACKAGES = (
     "systemd systemd-sysv udev dbus iproute2 procps kmod e2fsprogs ca-certificates libvirt-daemon-system libvirt-clients qemu-utils "
-    "nfs-common cifs-utils python3 python3-libvirt python3-pyudev python3-systemd python3-configobj"
+    "nfs-common cifs-utils python3 python3-libvirt python3-pyudev python3-systemd python3-configobj python3-rich"
 ).split()
 
 # What cannot work in a container without kernel modules, and what only costs time.
@@ -88,20 +89,35 @@ def _make_tree(suite: str, work: Path, wanted: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-@functools.lru_cache(None)  # one run tests one package, whatever happens to the files meanwhile
-def package(version: str) -> Path:
-    """The .deb of this checkout with that version, built by packaging/build when no build of the same files is in the cache."""
+@functools.lru_cache(None)
+def _sources() -> Path:
+    """A copy of what the package is made from, as it was when this run first asked, in a directory named by its contents."""
     parts = ("docs", "generators", "hooks", "kvmontap", "packaging", "units")
     files = [path for part in parts for path in sorted((ROOT / part).rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    contents = {path.relative_to(ROOT): path.read_bytes() for path in files + sorted(ROOT.glob("*.md")) + [ROOT / "LICENSE"]}
+    modes = {name: (ROOT / name).stat().st_mode & 0o777 for name in contents}
     digest = hashlib.sha256()
-    for path in files + sorted(ROOT.glob("*.md")) + [ROOT / "LICENSE"]:
-        digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_mode:o}\0".encode() + path.read_bytes())
+    for name, data in contents.items():
+        digest.update(f"{name}\0{modes[name]:o}\0{len(data)}\0".encode() + data)
     wanted = cache() / f"packages-{digest.hexdigest()[:12]}"
     with _locked("packages"):
-        for old in cache().glob("packages-*"):
-            if old.is_dir() and old != wanted:
-                shutil.rmtree(old)
-        found = wanted / f"kvmontap_{version}_all.deb"
+        if not wanted.exists():
+            for old in cache().glob("packages-*/"):
+                if time.time() - old.stat().st_mtime > 86400:
+                    shutil.rmtree(old)
+            work = cache() / f"sources-new.{os.getpid()}"
+            for name, data in contents.items():
+                (work / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+                (work / "tree" / name).write_bytes(data)
+                (work / "tree" / name).chmod(modes[name])
+            os.rename(work, wanted)
+    return wanted
+
+
+def package(version: str) -> Path:
+    """The .deb of this checkout with that version, built by packaging/build unless a build of the very same files is in the cache."""
+    found = _sources() / f"kvmontap_{version}_all.deb"
+    with _locked(f"{found.parent.name}-{version}"):
         if not found.exists():
-            _run([ROOT / "packaging" / "build", "deb", wanted, version])
+            _run([found.parent / "tree" / "packaging" / "build", "deb", found.parent, version])
     return found

@@ -1,0 +1,145 @@
+"""The package on a running host: installed, upgraded, removed, purged, with storage up and libvirt running all the while."""
+
+import re
+
+from tests.boot.machine import wait
+
+CONF = "[pools]\n[[nfs01]]\nprotocol = nfs\nserver = 192.0.2.1\nexport = /nfs01\n"
+HOOK = "/etc/libvirt/hooks/qemu.d/50-kvmontap"
+GENERATOR = "/usr/lib/systemd/system-generators/kvmontap-generator"
+# What changes on any host while packages come and go.
+NOISE = re.compile(r"^/(root|tmp|var/(log|cache|tmp|lib/(dpkg|systemd/(catalog|timers)|libvirt))|run/(systemd|udev|log|libvirt|mount|lock|blkid)|mnt/nfs01)(/|$)")
+
+
+def files(host):
+    """Every path of the host, without kernel file systems and NOISE."""
+    text = host.output("sh", "-c", "find / /run -xdev -path /proc -prune -o -print")
+    return {path for path in text.splitlines() if not NOISE.match(path)}
+
+
+def pid(host, unit):
+    return host.show(unit, "MainPID")["MainPID"]
+
+
+def reloads(host, unit):
+    return [entry for entry in host.journal("_PID=1", f"UNIT={unit}", "JOB_TYPE=reload") if entry.get("JOB_RESULT") == "done"]
+
+
+def test_install_on_a_running_host_without_a_configuration(bare, package):
+    bare.start()
+    libvirtd, mounts = pid(bare, "libvirtd.service"), bare.output("findmnt", "-rn", "-o", "TARGET")
+    assert libvirtd != "0"
+    bare.install(package("1.0"))
+    assert bare.failed() == []
+    assert bare.show("kvmontapd.socket", "ActiveState", "UnitFileState") == {"ActiveState": "active", "UnitFileState": "enabled"}
+    assert bare.show("kvmontapd.service", "ActiveState") == {"ActiveState": "inactive"}
+    assert bare.show("kvmontap-pools.service", "ActiveState", "UnitFileState") == {"ActiveState": "inactive", "UnitFileState": "enabled"}
+    # The hook directory was empty: libvirt looks into it again only when it is reloaded.
+    assert len(reloads(bare, "libvirtd.service")) == 1 and pid(bare, "libvirtd.service") == libvirtd
+    assert bare.output("findmnt", "-rn", "-o", "TARGET") == mounts
+    assert bare.output("stat", "-c", "%F %a", HOOK) == "regular file 755"
+    assert bare.output("kvmontap", "--version") == "kvmontap 1.0"
+    bare.run("kvmontap", "check", "--config", "/usr/share/doc/kvmontap/examples/kvmontap.conf")
+    assert "kvmontap-nfs" in bare.run("mount", "-t", "kvmontap-nfs", "nonsense", "/mnt", check=False).stderr
+
+
+def test_everything_is_compiled_when_it_is_installed(host):
+    host.write("/etc/kvmontap.conf", CONF)
+    sources = [path for path in host.output("dpkg", "-L", "kvmontap").splitlines() if path.endswith(".py")]
+    tag = host.output("python3", "-c", "import sys; print(sys.implementation.cache_tag)")
+    missing = [path for path in sources if not (host.root / cached(path, tag).lstrip("/")).exists()]
+    assert len(sources) > 100 and missing == []
+    list_compiled = ("sh", "-c", "find /usr/lib/python3/dist-packages/kvmontap /usr/lib/kvmontap -name '*.pyc' -printf '%p %T@ %s\\n' | sort")
+    before = host.output(*list_compiled)
+    host.start()
+    assert host.state("mnt-nfs01.mount") == "active"
+    trace = host.run("python3", "-I", "-v", GENERATOR, "/tmp/normal", "/tmp/early", "/tmp/late").stderr
+    loaded = re.findall(r"^# code object from '?(/usr/lib/python3/dist-packages/kvmontap/[^'\n]*)", trace, re.MULTILINE)
+    assert len(loaded) > 5 and [path for path in loaded if not path.endswith(".pyc")] == []
+    assert host.output(*list_compiled) == before
+
+
+def cached(path, tag):
+    directory, _, name = path.rpartition("/")
+    return f"{directory}/__pycache__/{name[:-3]}.{tag}.pyc"
+
+
+def test_an_upgrade_restarts_the_daemon_and_nothing_else(host, package):
+    host.write("/etc/kvmontap.conf", CONF)
+    host.start()
+    host.run("touch", "/mnt/nfs01/image")
+    host.run("systemctl", "start", "kvmontapd.service")
+    kept = ("mnt-nfs01.mount", "libvirtd.service", "kvmontapd.socket", "kvmontap-pools.service", "libvirt-guests.service")
+    since = {unit: host.show(unit, "ActiveEnterTimestampMonotonic", "ActiveState") for unit in kept}
+    daemon, libvirtd = pid(host, "kvmontapd.service"), pid(host, "libvirtd.service")
+
+    host.install(package("1.1"))
+    assert {unit: host.show(unit, "ActiveEnterTimestampMonotonic", "ActiveState") for unit in kept} == since
+    assert host.output("ls", "/mnt/nfs01") == "image"
+    assert pid(host, "libvirtd.service") == libvirtd and not reloads(host, "libvirtd.service")
+    assert host.state("kvmontapd.service") == "active" and pid(host, "kvmontapd.service") not in (daemon, "0")
+    assert host.output("kvmontap", "--version") == "kvmontap 1.1"
+    assert host.failed() == []
+
+
+def test_removal_touches_no_storage_and_purge_leaves_nothing(bare, package):
+    bare.start()
+    before, libvirtd = files(bare), pid(bare, "libvirtd.service")
+    bare.install(package("1.0"))
+    bare.write("/etc/kvmontap.conf", CONF)
+    bare.run("systemctl", "daemon-reload")
+    bare.run("systemctl", "start", "mnt-nfs01.mount", "kvmontapd.service", "kvmontap-pools.service")
+    wait(lambda: bare.path("/run/kvmontap/applied.conf").exists(), 10)
+    bare.run("touch", "/mnt/nfs01/image")
+
+    bare.run("dpkg", "--remove", "kvmontap")
+    assert bare.mounted("/mnt/nfs01") and bare.output("ls", "/mnt/nfs01") == "image"
+    assert pid(bare, "libvirtd.service") == libvirtd
+    assert bare.failed() == []
+    # The hook is a conffile and stays until the purge; libvirt goes on calling it.
+    done = bare.run(HOOK, "vm", "prepare", "begin", "-", stdin="<domain/>")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert bare.path("/etc/kvmontap.conf").exists()
+
+    bare.run("dpkg", "--purge", "kvmontap")
+    assert bare.mounted("/mnt/nfs01") and pid(bare, "libvirtd.service") == libvirtd
+    assert bare.failed() == []
+    # The pool is libvirt's, and VMs refer to it.
+    assert bare.output("virsh", "-q", "pool-list", "--all", "--name") == "nfs01"
+    after = {path for path in files(bare) if not path.startswith("/etc/libvirt/storage")}
+    assert (sorted(after - before), sorted(before - after)) == ([], [])
+
+
+def test_a_purge_leaves_what_the_administrator_put_beside_it(bare, package):
+    bare.install(package("1.0"))
+    bare.write("/etc/kvmontap/prod.password", "secret", 0o600)
+    bare.write("/etc/libvirt/hooks/qemu.d/10-other", "#!/bin/sh\n", 0o755)
+    done = bare.run("dpkg", "--purge", "kvmontap")
+    assert "/etc/kvmontap" in done.stdout + done.stderr
+    assert bare.path("/etc/kvmontap/prod.password").exists() and bare.path("/etc/libvirt/hooks/qemu.d/10-other").exists()
+
+
+def test_the_daemon_is_hardened(host):
+    host.start()
+    done = host.run("systemd-analyze", "security", "--no-pager", "--threshold=30", "kvmontapd.service", check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_generator_costs_the_boot_a_few_python_starts_at_most(host):
+    """Side by side in one boot, the best of several: generators run in parallel, so this is what PID 1 waits longer."""
+    host.write("/etc/kvmontap.conf", CONF)
+    host.start()
+
+    def spent():
+        host.run("systemctl", "daemon-reload")
+        shown = host.show("", "GeneratorsStartTimestampMonotonic", "GeneratorsFinishTimestampMonotonic")
+        return int(shown["GeneratorsFinishTimestampMonotonic"]) - int(shown["GeneratorsStartTimestampMonotonic"])
+
+    def python():
+        return int(host.output("sh", "-c", "a=$(date +%s%N); python3 -I -c 'import configobj'; b=$(date +%s%N); echo $(((b-a)/1000))"))
+
+    with_us, one_python = min(spent() for _ in range(7)), min(python() for _ in range(7))
+    host.run("install", "-d", "/etc/systemd/system-generators")
+    host.run("ln", "-s", "/dev/null", "/etc/systemd/system-generators/kvmontap-generator")
+    without = min(spent() for _ in range(7))
+    assert with_us - without < 3 * one_python, (with_us, without, one_python)

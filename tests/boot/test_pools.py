@@ -1,0 +1,135 @@
+"""kvmontap-pools.service and `kvmontap pool` against the libvirt of each suite.
+
+The storage that is "there" is a block pool's file system, mounted by fstab: what the kernel here can mount for an NFS pool is
+no NFS, which is seen (and is one of the tests).
+"""
+
+import json
+
+import pytest
+
+from tests.boot.machine import wait
+
+CONF = """
+[pools]
+[[here01]]
+protocol = fc
+device = /dev/disk/by-id/here01
+filesystem = ext4
+target = /mnt/here01
+[[away01]]
+protocol = fc
+device = /dev/disk/by-id/away01
+filesystem = ext4
+target = /mnt/away01
+[[still01]]
+protocol = fc
+device = /dev/disk/by-id/still01
+filesystem = ext4
+target = /mnt/still01
+autostart = no
+[[net01]]
+protocol = nfs
+type = netfs
+server = 192.0.2.1
+export = /net01
+version = 4.2
+nconnect = 4
+target = /mnt/net01
+"""
+POOLS = "kvmontap-pools.service"
+
+
+@pytest.fixture()
+def configured(host):
+    host.write("/etc/kvmontap.conf", CONF)
+    host.write("/etc/fstab", "/srv/here01 /mnt/here01 none bind\n/srv/still01 /mnt/still01 none bind\n")
+    for name in ("srv/here01", "srv/still01", "mnt/net01", "mnt/away01"):
+        (host.root / name).mkdir(parents=True)
+    host.start()
+    return host
+
+
+def pools(host):
+    """{name: (state, autostart)} as virsh sees them."""
+    lines = host.output("virsh", "-q", "pool-list", "--all").splitlines()
+    return {name: (state, auto) for name, state, auto in (line.split() for line in lines)}
+
+
+def definitions(host):
+    """{file: text} of what libvirt keeps about its pools."""
+    directory = host.path("/etc/libvirt/storage")
+    return {path.name: path.read_text() for path in directory.glob("*.xml")}
+
+
+def said(host, *arguments):
+    host.run("journalctl", "--sync")
+    return [entry["MESSAGE"] for entry in host.journal("-u", POOLS, "_COMM=python3", *arguments)]
+
+
+def test_pools_are_defined_started_and_autostarted_where_their_storage_is(configured):
+    assert pools(configured) == {
+        "here01": ("active", "yes"), "away01": ("inactive", "yes"), "still01": ("inactive", "no"), "net01": ("active", "yes"),
+    }  # fmt: skip
+    assert configured.show(POOLS, "ActiveState", "Result") == {"ActiveState": "active", "Result": "success"}
+    warnings = said(configured, "-p", "warning")
+    assert warnings == ["pool away01: /mnt/away01 is not mounted, so the pool is not started; systemctl start mnt-away01.mount; "
+                        "then run: kvmontap pool apply"]
+    # libvirt itself mounts a netfs pool.
+    assert configured.mounted("/mnt/net01") == "192.0.2.1:/net01"
+
+
+def test_the_next_boot_changes_nothing_and_stops_what_started_on_an_empty_directory(configured):
+    configured.run("virsh", "pool-start", "away01")  # as libvirt's own autostart does after a failed mount
+    before = definitions(configured)
+    configured.power_off()
+    configured.start()
+    assert definitions(configured) == before
+    assert pools(configured)["away01"] == ("inactive", "yes")
+    assert pools(configured)["here01"] == ("active", "yes")
+    assert any("pool away01: is stopped" in line for line in said(configured, "-b"))
+
+    configured.run("systemctl", "restart", "libvirtd")
+    # libvirt has started it again by the time it answers, and our service, which is restarted with libvirt, stops it again.
+    wait(lambda: pools(configured)["away01"] == ("inactive", "yes"), 30)
+
+
+def test_a_pool_changed_by_hand_is_shown_and_left_alone(configured):
+    configured.run("virsh", "pool-destroy", "net01")
+    for name, change in (("here01", ("/mnt/here01", "/srv/other")), ("net01", ("4.2", "3"))):
+        changed = configured.output("virsh", "pool-dumpxml", "--inactive", name).replace(*change)
+        configured.write("/root/pool.xml", changed)
+        configured.run("virsh", "pool-define", "/root/pool.xml")
+    configured.run("virsh", "pool-autostart", "--disable", "away01")
+    done = configured.run("systemctl", "restart", POOLS, check=False)
+    assert done.returncode != 0
+    lines = "\n".join(said(configured, "-p", "warning"))
+    assert "pool here01: libvirt's pool is another, and is left as it is: target path is /srv/other instead of /mnt/here01" in lines
+    assert "pool net01: libvirt's pool is another, and is left as it is: protocol version is 3 instead of 4.2" in lines
+    assert "pool away01: the configuration says autostart = yes, in libvirt it is off and is left so" in lines
+    assert "/srv/other" in configured.output("virsh", "pool-dumpxml", "--inactive", "here01")
+    assert pools(configured)["away01"] == ("inactive", "no") and pools(configured)["net01"] == ("inactive", "yes")
+
+
+def test_pool_list_and_apply_by_hand(configured):
+    rows = {row["pool"]: row for row in json.loads(configured.run("kvmontap", "pool", "list", "--json", check=False).stdout)}
+    assert rows["here01"]["state"] == "active" and not rows["here01"]["remark"]
+    assert "is not mounted" in rows["away01"]["remark"]
+    configured.run("mount", "--bind", "/srv", "/mnt/away01")
+    configured.run("kvmontap", "pool", "apply")
+    assert pools(configured)["away01"] == ("active", "yes")
+
+
+def test_a_mount_of_the_wrong_kind_is_not_the_pools_storage(host):
+    host.write("/etc/kvmontap.conf", "[pools]\n[[nfs01]]\nprotocol = nfs\nserver = 192.0.2.1\nexport = /nfs01\n")
+    host.start()
+    assert host.mounted("/mnt/nfs01") == "192.0.2.1:/nfs01"
+    assert pools(host) == {"nfs01": ("inactive", "yes")}
+    assert "holds a tmpfs file system instead of nfs" in said(host, "-p", "warning")[0]
+
+
+def test_without_libvirt_the_reason_is_one_sentence(configured):
+    configured.run("systemctl", "mask", "--now", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service")
+    done = configured.run("kvmontap", "pool", "apply", check=False)
+    assert done.returncode == 1 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and "libvirt does not answer at qemu:///system" in done.stderr
