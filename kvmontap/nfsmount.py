@@ -201,7 +201,8 @@ def try_each(
             if "-v" in request.flags and text:
                 print(text)
             return Round(OK, host, tuple(reasons))
-        why = reason(text)
+        # mount.nfs repeats what stands at the sentence's begin already.
+        why = reason(text).replace(f" for {source(host, request.export)} on {request.directory}", "")
         reasons.append(f"{host}: {why}")
         passing = passing or bool(_PASSING.search(why))
     soon = request.value("xprtsec") not in (None, "none") and time.monotonic() - started < TLS_GRACE

@@ -114,7 +114,7 @@ def test_an_address_that_does_not_mount_gives_way(stand, port, capfd):
 
 def test_the_reason_of_each_is_told(stand, port, capfd):
     stand.answer(f"{A}:/export", 32, "access denied by server while mounting A")
-    stand.answer(f"{B}:/export", 32, "No such file or directory")
+    stand.answer(f"{B}:/export", 32, f"No such file or directory for {B}:/export on {stand.target}")
     with listening(A, port), listening(B, port):
         code, seconds = mount(stand, port)
     assert code == FAILED and seconds < 2 and len(stand.calls()) == 2
