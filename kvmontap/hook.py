@@ -17,9 +17,9 @@ import time
 
 CONF = "/etc/kvmontap.conf"
 SOCKET = "/run/kvmontap/kvmontapd.sock"
-# A running daemon says `wait` within milliseconds; one that is being started by the socket on a slow host takes a
-# second or so.  After this long we do the work ourselves.
-FIRST_WORD = 2.0
+# A running daemon says `wait` within milliseconds; one that is being started by the socket on a slow or busy host takes a
+# second or three, and would be slower still beside a hook that does the same.  After this long we do the work ourselves.
+FIRST_WORD = 4.0
 GRACE = 0.4  # seconds after an announced time until the daemon counts as gone
 LEAST = 1.0  # seconds that the daemonless path gets, however late it is called in
 

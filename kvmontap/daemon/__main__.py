@@ -1,10 +1,13 @@
 """`python3 -m kvmontap.daemon [--socket PATH] [--config FILE]`: kvmontapd, by systemd's socket or by hand."""
 
 import argparse
+import functools
 import os
 import socket
 import stat
 import sys
+import threading
+import time
 from typing import List, Optional
 
 from kvmontap import applied, hook, service
@@ -14,6 +17,7 @@ from kvmontap.daemon.server import BACKLOG, Duties, Server
 from kvmontap.gate import report
 from kvmontap.gate.assemble import pipeline
 from kvmontap.gate.configured import Configured
+from kvmontap.gate.pipeline import Pipeline
 from kvmontap.host.probe import Prober
 
 
@@ -30,6 +34,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     configuration.current()
     line = pipeline(configuration.current, os.path.dirname(options.socket), prober)
 
+    def ready() -> None:
+        service.notify("READY=1")
+        warm_up(line, configuration.current())
+
     def reload() -> None:
         service.reloading()
         configuration.reload()
@@ -37,7 +45,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 
     duties = Duties(
         serve=lambda connection: serve(connection, line.handle),
-        ready=lambda: service.notify("READY=1"),
+        ready=ready,
         reload=reload,
         alive=lambda: service.notify("WATCHDOG=1"),
         stopping=lambda: service.notify("STOPPING=1"),
@@ -46,6 +54,15 @@ def main(argv: Optional[List[str]] = None) -> int:
     prober.close()
     # A thread that waits for a hung mount must not keep us: systemd would wait for it in vain.
     os._exit(0)
+
+
+def warm_up(line: Pipeline, found: Configured) -> None:
+    """Has each array looked at once, in threads of their own: the first VM is not to wait for the client library and a login."""
+    first = {pool.ontap: pool for pool in reversed(list(found.config.pools.values())) if pool.ontap in found.config.arrays}
+    for name, pool in first.items():
+        array = found.config.arrays[name]
+        look = functools.partial(line.doctor.look, array, pool, time.monotonic() + array.timeout)
+        threading.Thread(target=look, name=f"kvmontap-warm-{name}", daemon=True).start()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -120,7 +120,8 @@ class KvmHost:
         where.chmod(mode)
 
     def inside(self, *argv: str) -> list:
-        return ["nsenter", "-t", str(self.leader), "-m", "-p", "-u", "-i", f"--root=/proc/{self.leader}/root", f"--wd=/proc/{self.leader}/root",
+        root = f"/proc/{self.leader}/root"
+        return ["nsenter", "-t", str(self.leader), "-m", "-p", "-u", "-i", f"--root={root}", f"--wd={root}",
                 "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", *argv]  # fmt: skip
 
     def run(self, *argv: str, check: bool = True, stdin: str = "", seconds: float = 60.0) -> subprocess.CompletedProcess:

@@ -1,0 +1,71 @@
+"""The journal's message catalog, made from the reason codes: `python3 -m kvmontap.gate.catalog > units/kvmontapd.catalog`.
+
+Format: systemd's "Journal Message Catalogs"; @FIELD@ is filled in by journalctl -x from the entry.
+"""
+
+import re
+import sys
+from typing import Iterator
+
+from kvmontap.gate import report
+from kvmontap.model import FAILED, UNKNOWN
+from kvmontap.reasons import REASONS
+
+_HEAD = """-- {id}
+Subject: {subject}
+Defined-By: kvmontap
+Documentation: man:kvmontapd(8) man:kvmontap(8)
+
+{text}
+"""
+_WHY = """VM:     @KVMONTAP_DOMAIN@
+Pool:   @KVMONTAP_POOL@ (@KVMONTAP_HEALTH@)
+Reason: @KVMONTAP_CODE@
+"""
+
+
+def codes(*healths: str) -> Iterator[str]:
+    """One line for each reason code of these healths, or of all."""
+    for code, reason in REASONS.items():
+        if not healths or reason.health in healths:
+            words = re.sub(r"{([a-z_]+)[^}]*}", r"<\1>", reason.text)
+            yield f"  {code}: {words}"
+
+
+def text() -> str:
+    """The whole catalog."""
+    entries = (
+        (
+            report.REFUSED,
+            "A VM was refused because of its storage",
+            _WHY + "\nThe VM was not started, or not let in, because a storage pool that it needs is not fit for it.  The message says"
+            "\nwhat is wrong and what to do.  Whether a VM is refused is decided by [gate] in kvmontap.conf(5).\n\nReasons to refuse:\n"
+            + "\n".join(codes(FAILED, UNKNOWN)),
+        ),
+        (
+            report.LET_THROUGH,
+            "A VM was let through although something is wrong with its storage",
+            _WHY + "\nThe VM may run, but a storage pool that it needs works with less than it should, or [gate] in kvmontap.conf(5) says to"
+            "\nwarn only.\n\nAll reasons:\n" + "\n".join(codes()),
+        ),
+        (
+            report.SNAPSHOT,
+            "The array took a snapshot before a VM started or arrived",
+            "VM:       @KVMONTAP_DOMAIN@\nSnapshot: @KVMONTAP_SNAPSHOT@",
+        ),
+        (
+            report.FAULT,
+            "kvmontap itself failed, and let a VM through unchecked",
+            "VM: @KVMONTAP_DOMAIN@\n\nThis is a bug in kvmontap.  A fault of its own never keeps a VM down.",
+        ),
+        (
+            report.CONFIGURATION,
+            "kvmontapd read its configuration",
+            "What is wrong with it is told by: kvmontap check",
+        ),
+    )
+    return "\n".join(_HEAD.format(id=identity, subject=subject, text=body) for identity, subject, body in entries)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())
