@@ -45,8 +45,8 @@ def text() -> str:
         (
             report.LET_THROUGH,
             "A VM was let through although something is wrong with its storage",
-            _WHY + "\nThe VM may run, but a storage pool that it needs works with less than it should, or [gate] in kvmontap.conf(5) says to"
-            "\nwarn only.\n\nAll reasons:\n" + "\n".join(codes()),
+            _WHY + "\nThe VM may run, but a storage pool that it needs works with less than it should, or [gate] in"
+            "\nkvmontap.conf(5) says to warn only.\n\nAll reasons:\n" + "\n".join(codes()),
         ),
         (
             report.SNAPSHOT,
