@@ -113,8 +113,7 @@ def _drop(error, lines, kept, errors, dropped) -> bool:
         elif number - 1 == block.start and len(block.path) == 1 and block.path[0] in KEYS and _bare(lines[number - 1]):
             kept[number - 1] = f"[{block.path[0]}]"  # what is meant is plain, and the pools below depend on it
         else:
-            _take_out(place, cut, kept)
-            dropped.append(block.path)
+            dropped += _take_out(place, cut, kept)
     return kept != before
 
 
@@ -142,15 +141,14 @@ def _block_of(starts: List[int], index: int) -> int:
     return low
 
 
-def _take_out(place: int, cut: List[Block], kept: List[Optional[str]]) -> None:
-    """Blank a block and those nested below it, which would otherwise fall to the section above."""
-    until = cut[place].end
-    for later in cut[place + 1 :]:
-        if len(later.path) <= len(cut[place].path):
-            break
-        until = later.end
-    for index in range(cut[place].start, until):
+def _take_out(place: int, cut: List[Block], kept: List[Optional[str]]) -> List[Tuple[str, ...]]:
+    """Blank a block and those nested below it, which would otherwise fall to the section above; their paths."""
+    end = place + 1
+    while end < len(cut) and len(cut[end].path) > len(cut[place].path):
+        end += 1
+    for index in range(cut[place].start, cut[end - 1].end):
         kept[index] = None
+    return [block.path for block in cut[place:end]]
 
 
 def index_of(lines: Tuple[str, ...]) -> Dict[Tuple[str, ...], Tuple[int, Dict[str, int]]]:

@@ -58,7 +58,8 @@ POOL = (
         (NFS,), low=1, high=16),
     Key("trunking", "flag", "no", "Session trunking: one NFS session over every address of server. More throughput, not failover",
         (NFS,)),
-    Key("pnfs", "flag", "no", "Ask for parallel NFS layouts (NFS 4.1 and newer)", (NFS,)),
+    Key("pnfs", "flag", "no", "For the record: whether the SVM offers parallel NFS. The client uses it wherever it is offered (NFS 4.1 and "
+        "newer), there is no mount option for it", (NFS,)),
     Key("security", "choice", "sys", "RPC security: AUTH_SYS, or Kerberos with integrity (i) or privacy (p)", (NFS,),
         choices=("sys", "krb5", "krb5i", "krb5p")),
     Key("tls", "choice", "no", "RPC over TLS; mtls also shows this host's certificate", (NFS,), choices=("no", "tls", "mtls")),

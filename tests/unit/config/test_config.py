@@ -152,6 +152,11 @@ def test_the_header_of_all_pools_is_mended_since_what_is_meant_is_plain(header):
     assert list(loaded.config.pools) == ["a"] and len(loaded.problems) == 1
 
 
+def test_the_pools_of_a_second_pools_section_are_known_as_broken():
+    loaded = parse(HEAD + NFS + HEAD + SMB)
+    assert list(loaded.config.pools) == ["a"] and loaded.broken == ("s",)
+
+
 def test_targets_that_collide():
     two = HEAD + NFS + NFS.replace("[[a]]", "[[b]]") + "target = /mnt/a/\n"
     loaded = parse(two)
