@@ -224,6 +224,10 @@ def test_images_beneath_in_another_pool_count(host):
     del host.mounted[1]
     said = host.ask(xml=xml)
     assert not said.allow and "pool kvmnfs02 (backing of disk vda" in said.sentence, said.sentence
+    # What lies in a pool that is not sound is not opened, so nobody knows what is beneath it.
+    del host.mounted[0]
+    said = host.ask(xml=xml)
+    assert "pool kvmnfs01 (disk vda)" in said.sentence and "kvmnfs02" not in said.sentence
 
 
 def test_an_image_that_is_not_there_is_libvirts_to_tell(host):
