@@ -120,6 +120,10 @@ REASONS: Dict[str, Reason] = {
     "snapshot.no-array": Reason(
         DEGRADED, "no snapshot of pool {pool}: its section names no array", "set ontap= in it, or before = none"
     ),
+    "retention.failed": Reason(DEGRADED, "old snapshots of volume {volume} stay: {error}", "{fix}"),
+    "retention.approval": Reason(
+        DEGRADED, "old snapshots of volume {volume} wait for the approval of other administrators: {error}", "{fix}"
+    ),
     "pool.broken": Reason(
         FAILED, "the section of pool {pool} in {file} is wrong", "run: kvmontap check"
     ),
@@ -140,6 +144,8 @@ def finding(code: str, health: str = "", since: Optional[float] = None, **fields
 
 
 def worst(pool: str, findings: object) -> PoolHealth:
-    """The health that follows from findings: the worst of them, `ok` without any; worst first."""
-    ordered = tuple(sorted(findings, key=lambda one: HEALTHS.index(one.health), reverse=True))
+    """The health that follows from findings: the worst of them, `ok` without any; worst first.
+
+    Of two that weigh the same, what the array says of the volume comes first: it is the cause of what the mount shows."""
+    ordered = tuple(sorted(findings, key=lambda one: (-HEALTHS.index(one.health), not one.code.startswith(("volume.", "svm.")))))
     return PoolHealth(pool, ordered[0].health if ordered else OK, ordered)

@@ -13,7 +13,8 @@ DOCUMENTATION = "man:kvmontap.conf(5) man:kvmontap-generator(8)"
 LIBVIRT = ("libvirtd.service", "virtqemud.service", "virtstoraged.service", "libvirt-guests.service")
 BEFORE = " ".join(("remote-fs.target",) + LIBVIRT)
 WANTED_BY = "remote-fs.target.wants"  # wants, not requires: a pool that fails fails nothing else
-APPLIED = "kvmontap-applied.service"
+# The record of what was applied, and the daemon that the first VM start of this boot asks: it loads while the network comes up.
+BESIDE = ("kvmontap-applied.service", "kvmontapd.service")
 
 
 def units(pool: Pool, mounted: Mounted, source_path: str) -> Tuple[Dict[str, str], Dict[str, str]]:
@@ -35,7 +36,7 @@ def mount(pool: Pool, mounted: Mounted, source_path: str) -> str:
         _unit(pool, source_path)
         + [f"Before={BEFORE}"]
         + order
-        + [f"Wants={' '.join((APPLIED,) + mounted.services)}"]
+        + [f"Wants={' '.join(BESIDE + mounted.services)}"]
         + [
             "",
             "[Mount]",

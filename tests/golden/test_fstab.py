@@ -107,7 +107,7 @@ def test_mount(name, ours, theirs):
     assert other.pop(("[Unit]", "Before"), "remote-fs.target") == "remote-fs.target"
     # 3. The text of the section is recorded when its unit starts; services that a mount needs are wanted, which an fstab line can say
     # only with x-systemd.requires=.
-    assert set(mine.pop(("[Unit]", "Wants")).split()) - {"rpc-gssd.service"} == {"kvmontap-applied.service"}
+    assert set(mine.pop(("[Unit]", "Wants")).split()) - {"rpc-gssd.service"} == {"kvmontap-applied.service", "kvmontapd.service"}
     assert mine.pop(("[Unit]", "After"), None) == ("rpc-gssd.service" if "krb5" in PAIRS[name][0] else None)
     # 4. Boot goes on without a pool after [boot] timeout, not after the manager's default.
     assert mine.pop(("[Mount]", "TimeoutSec")) == "90"
