@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from kvmontap.array import login as logins
@@ -68,6 +69,14 @@ def _load() -> _Library:
         return _library[0]
 
 
+def http_date(words: str) -> Optional[float]:
+    """Epoch seconds of an HTTP Date header, None where it is none."""
+    try:
+        return parsedate_to_datetime(words).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def split_address(address: str) -> Tuple[str, int]:
     """(host, port) of "host", "host:port", "[v6]" or "[v6]:port"."""
     host, port = address, ""
@@ -98,10 +107,21 @@ class Client:
         # What has been learnt of this array and is needed again.
         self.older_locks = False  # it knows a snapshot's lock as snaplock_expiry_time
         self.no_ransomware = False  # it is too old to know volume.anti_ransomware
+        self.lock_fields = 0  # how it spells a snapshot's lock when it is read (kvmontap.array.stored)
         self.volumes: Dict[str, str] = {}  # the UUID of the volume last seen behind each pool
         self._user = logins.account(array)
         self._lock = threading.Lock()
         self._link: Optional[_Link] = None
+        self._ahead: Optional[float] = None  # its clock minus our monotonic one
+
+    def clock(self) -> Optional[float]:
+        """The array's own time now (epoch seconds, to the second), as its answers told it; None while none has."""
+        return None if self._ahead is None else time.monotonic() + self._ahead
+
+    def _note_clock(self, response: Any, *_: Any, **__: Any) -> None:
+        told = http_date(response.headers.get("Date", ""))
+        if told is not None:
+            self._ahead = told - time.monotonic()
 
     def close(self) -> None:
         """Closes the connection; the next operation logs in anew with what the files hold then."""
@@ -132,7 +152,8 @@ class Client:
             # A kept connection that the array had given up shows only now.  Reading twice does no harm.
             if not error.hung_up or time.monotonic() >= deadline:
                 raise
-            return self._records(resource, fields, deadline, most, parents, filters, what)
+        # Out here, so that the second failure does not carry the first one as its context.
+        return self._records(resource, fields, deadline, most, parents, filters, what)
 
     def _records(
         self, resource: str, fields: Iterable[str], deadline: float, most: int, parents: Tuple[str, ...],
@@ -157,16 +178,19 @@ class Client:
         """
         with self._talking(self.limit(deadline), "snapshots", "create") as library:
             wanted = library.resources.Snapshot.from_dict(dict(body), volume)
-            answer = wanted.post(poll=False, return_timeout=wait).http_response
-            if answer.status_code == 201:
-                return ""
-            if answer.status_code != 202:
-                raise AnswerError(f"HTTP {answer.status_code} does not say whether it was created")
-            told = answer.json()
-            job = told.get("job") if isinstance(told, dict) else None
-            if not isinstance(job, dict):
-                raise AnswerError("it names no job")
-            return text(job, "uuid") or text(job, "_links.self.href").split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+            return _job(wanted.post(poll=False, return_timeout=wait).http_response, 201, "created")
+
+    def delete_snapshot(self, volume: str, uuid: str, wait: int, deadline: float) -> str:
+        """Asks for a snapshot to be deleted; "" when it is gone, else the UUID of the job.  Sent exactly once."""
+        with self._talking(self.limit(deadline), "snapshots", "delete") as library:
+            doomed = library.resources.Snapshot(volume, uuid=uuid)
+            return _job(doomed.delete(poll=False, return_timeout=wait).http_response, 200, "deleted")
+
+    def clone_file(self, body: Mapping[str, Any], wait: int, deadline: float) -> str:
+        """Asks for a clone of a file within its volume; "" when it is there, else the UUID of the job.  Sent exactly once."""
+        with self._talking(self.limit(deadline), "file clones", "create") as library:
+            wanted = library.resources.FileClone.from_dict(dict(body))
+            return _job(wanted.post(poll=False, return_timeout=wait).http_response, 201, "created")
 
     def job(self, uuid: str, deadline: float) -> Dict[str, Any]:
         """The job's `state`, `code`, `message` and `error`, as the array tells them."""
@@ -236,6 +260,7 @@ class Client:
         elif login.password:
             # requests would encode text as Latin-1 and fail for anything else.
             session.auth = (login.username.encode(), login.password.encode())
+        session.hooks["response"].append(self._note_clock)
         connection.kvmontap_session = session
         return _Link(connection, tuple(secret for secret in (login.password, login.token) if secret))
 
@@ -248,6 +273,21 @@ def _without(error: ArrayError, secrets: Tuple[str, ...]) -> ArrayError:
             error.finding = error.finding._replace(text=error.finding.text.replace(secret, "***"))
             error.args = (error.finding.text,)
     return error
+
+
+def _job(answer: Any, done: int, doing: str) -> str:
+    """"" for an answer that says it is done, else the UUID of the job that does it."""
+    if answer.status_code == done:
+        if answer.content.strip() and not isinstance(answer.json(), dict):  # a page of somebody in between says 200 too
+            raise AnswerError("it is not an object")
+        return ""
+    if answer.status_code != 202:
+        raise AnswerError(f"HTTP {answer.status_code} does not say whether it was {doing}")
+    told = answer.json()
+    job = told.get("job") if isinstance(told, dict) else None
+    if not isinstance(job, dict):
+        raise AnswerError("it names no job")
+    return text(job, "uuid") or text(job, "_links.self.href").split("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
 class Clients:

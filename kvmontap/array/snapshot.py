@@ -4,13 +4,13 @@ Imports no client library: it talks through kvmontap.array.client.
 """
 
 import time
-from typing import Any, Dict, Mapping, NamedTuple
+from typing import Any, Dict, NamedTuple
 
-from kvmontap.array.answers import AnswerError, one_line, text
+from kvmontap.array.answers import AnswerError, text
 from kvmontap.array.client import Client
-from kvmontap.array.errors import UNKNOWN_FIELD, ArrayError, ontap_error, refused
+from kvmontap.array.errors import UNKNOWN_FIELD, ArrayError
+from kvmontap.array.jobs import POLL_FIRST, POLL_MOST, follow
 from kvmontap.array.state import VolumeRef
-from kvmontap.reasons import finding
 
 EXISTS = "525059"
 # The share of the time that is kept for looking whether a snapshot is there after its answer got lost, and its bounds in seconds.
@@ -18,9 +18,6 @@ LOOK_SHARE, LOOK_LEAST, LOOK_MOST = 0.25, 0.2, 2.0
 # Seconds that the array may take before it hands out a job: a snapshot is normally made within one, and the answer then
 # carries the error's code itself.
 WAIT = 2
-POLL_FIRST, POLL_MOST = 0.05, 1.0
-_GOING = ("queued", "running", "paused", "pausing", "quitting", "rescheduled")
-_FAILED = ("failure", "error", "cancelled", "expired", "dead")
 
 
 class Wanted(NamedTuple):
@@ -43,7 +40,9 @@ def body(wanted: Wanted, older: bool = False) -> Dict[str, Any]:
 
 
 def create(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float) -> None:
-    """Makes the snapshot; returns when it is there and raises ArrayError when it is not, or nobody knows, by the deadline."""
+    """Makes the snapshot; returns when it is there and raises ArrayError when it is not, or nobody knows, by the deadline.
+
+    EXISTS: there was one of that name before."""
     deadline = client.limit(deadline)
     left = max(0.0, deadline - time.monotonic())
     asking = deadline - min(max(left * LOOK_SHARE, LOOK_LEAST), LOOK_MOST, left / 2)
@@ -52,10 +51,8 @@ def create(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float) -
         return
     except ArrayError as error:
         failure = error
-    if failure.ontap_code == EXISTS:
-        return  # nobody else has our name: an earlier request of ours has made it
     if not failure.maybe_done:
-        raise failure
+        raise failure  # also where the name exists: asked for the first time, it is somebody else's, and older
     # After a lost answer the array may still be at work on it; one that hung up before it answered has most likely heard nothing.
     if _comes(client, volume, wanted, time.monotonic() if failure.hung_up else deadline, deadline):
         return
@@ -78,45 +75,7 @@ def _ask(client: Client, volume: VolumeRef, wanted: Wanted, deadline: float) -> 
         client.older_locks = True
         job = client.create_snapshot(volume.uuid, body(wanted, True), wait, deadline)
     if job:
-        _follow(client, job, deadline)
-
-
-def _follow(client: Client, uuid: str, deadline: float) -> None:
-    """Waits for the job; raises what it failed with, with its code."""
-    where = client.where("snapshots", "create")
-    pause = POLL_FIRST
-    while True:
-        try:
-            job = client.job(uuid, deadline)
-            state = text(job, "state")
-        except (ArrayError, AnswerError) as error:
-            # The job has made the snapshot or not; a role without a right to read jobs only hides which.
-            words = error.finding.text if isinstance(error, ArrayError) else one_line(str(error))
-            raise _unknown(client, f"its job cannot be followed: {words}") from None
-        if state == "success":
-            return
-        if state in _FAILED:
-            raise refused(0, job_error(job), where)
-        if state not in _GOING:
-            raise _unknown(client, f"its job is {one_line(state) or 'in no state'}")
-        if time.monotonic() + pause >= deadline:
-            raise _unknown(client, f"its job is still {state} when the time is over")
-        time.sleep(pause)
-        pause = min(pause * 2, POLL_MOST)
-
-
-def job_error(job: Mapping[str, Any]) -> Dict[str, Any]:
-    """An ONTAP error body from a failed job: its `error`, or `code` and `message` as older systems tell it."""
-    code, message = ontap_error(job)
-    if not code:
-        code = text(job, "code") if text(job, "code") != "0" else ""
-    return {"error": {"code": code, "message": message or text(job, "message") or f"its job ended as {text(job, 'state')}"}}
-
-
-def _unknown(client: Client, words: str) -> ArrayError:
-    where = client.where("snapshots", "create")
-    told = finding("array.error", array=where.array, address=where.address, doing=where.doing, what=where.what, error=words)
-    return ArrayError(told, maybe_done=True)
+        follow(client, job, client.where("snapshots", "create"), deadline)
 
 
 def _comes(client: Client, volume: VolumeRef, wanted: Wanted, until: float, deadline: float) -> bool:

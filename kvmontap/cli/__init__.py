@@ -9,6 +9,7 @@ import sys
 from typing import Optional, Sequence
 
 import kvmontap
+from kvmontap.cli import arguments
 from kvmontap.config import path_from_environment
 
 
@@ -35,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--json", action="store_true", help="print JSON")
         one.set_defaults(action="pool", function=name)
 
+    arguments.snapshot(_command, commands)
+
     one = commands.add_parser("example-config", help="print a configuration with every key, commented out", allow_abbrev=False)
     one.set_defaults(action="example", function="example")
     return top
@@ -48,10 +51,10 @@ def _command(commands, name: str, text: str) -> argparse.ArgumentParser:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; `argv` without the program's name, the process's own by default."""
-    arguments = parser().parse_args(argv)
+    given = parser().parse_args(argv)
     try:
-        module = __import__(f"kvmontap.cli.{arguments.action}", fromlist=["run"])
-        return module.run(arguments)
+        module = __import__(f"kvmontap.cli.{given.action}", fromlist=["run"])
+        return module.run(given)
     except BrokenPipeError:
         # Whoever read us (head, less) has seen enough; the interpreter must not complain at its end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,5 +65,5 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Exception as error:  # pylint: disable=broad-except
         if os.environ.get("KVMONTAP_DEBUG"):
             raise
-        print(f"kvmontap: {arguments.command} failed: {type(error).__name__}: {error} (KVMONTAP_DEBUG=1 shows where)", file=sys.stderr)
+        print(f"kvmontap: {given.command} failed: {type(error).__name__}: {error} (KVMONTAP_DEBUG=1 shows where)", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ import time
 from typing import List, Optional
 
 from kvmontap import applied, hook, service
+from kvmontap.daemon import retention
 from kvmontap.daemon.configuration import ConfigurationFile
 from kvmontap.daemon.requests import serve
 from kvmontap.daemon.server import BACKLOG, Duties, Server
@@ -19,6 +20,7 @@ from kvmontap.gate.assemble import pipeline
 from kvmontap.gate.configured import Configured
 from kvmontap.gate.pipeline import Pipeline
 from kvmontap.host.probe import Prober
+from kvmontap.snapshots.background import Housekeeper
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -32,7 +34,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     prober = Prober(locks=os.path.join(os.path.dirname(options.socket), "probes"))
     configuration = ConfigurationFile(options.config, applied.read, tell_configuration)
     configuration.current()
-    line = pipeline(configuration.current, os.path.dirname(options.socket), prober)
+    keeper = Housekeeper(retention.tell, retention.fault)
+    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, keeper.taken)
 
     def ready() -> None:
         service.notify("READY=1")

@@ -9,21 +9,24 @@ from kvmontap.gate.configured import Configured
 from kvmontap.gate.health import Doctor
 from kvmontap.gate.images import Images, on_this_host, place
 from kvmontap.gate.memory import Arrivals, FirstSeen
-from kvmontap.gate.pipeline import Pipeline
+from kvmontap.gate.pipeline import Pipeline, ignored
 from kvmontap.host.match import match
 from kvmontap.host.probe import Prober
 from kvmontap.model import Domain
 from kvmontap.snapshots import Snapshotter
 
 
-def pipeline(current: Callable[[], Configured], run_dir: str, prober: Prober) -> Pipeline:
+def pipeline(
+    current: Callable[[], Configured], run_dir: str, prober: Prober, taken: Callable = ignored
+) -> Pipeline:
     """A pipeline over the real host and the real arrays.
 
     current() gives the configuration to judge by; run_dir is where arrivals are remembered (/run/kvmontap); whoever owns
-    the prober closes it.
+    the prober closes it; taken: see Pipeline.
     """
     clients = Clients()
-    return Pipeline(current, doctor(prober, clients), clients, Snapshotter(), Arrivals(os.path.join(run_dir, "arrivals")))
+    arrivals = Arrivals(os.path.join(run_dir, "arrivals"))
+    return Pipeline(current, doctor(prober, clients), clients, Snapshotter(), arrivals, taken)
 
 
 def doctor(prober: Prober, clients: Clients) -> Doctor:

@@ -26,6 +26,10 @@ def nobody(_: float) -> None:
     """For a caller who needs no telling how long it takes."""
 
 
+def ignored(*_: object) -> None:
+    """For a process that does not live long enough to tidy up."""
+
+
 class Pipeline(NamedTuple):
     """Handles events; thread-safe, one for the life of the process."""
 
@@ -34,6 +38,7 @@ class Pipeline(NamedTuple):
     clients: object  # kvmontap.array.Clients
     snapshotter: object  # kvmontap.snapshots.Snapshotter
     arrivals: Arrivals
+    taken: Callable = ignored  # (pools by name, requests, outcomes) after snapshots were asked for; returns at once
 
     def handle(
         self, event: Event, xml: bytes, started: float, tell: Callable[[float], None] = nobody
@@ -84,6 +89,7 @@ class Pipeline(NamedTuple):
             answer = gather({"": lambda: self.snapshotter.take(wanted.requests, deadline)}, deadline + SLACK).get("")
             if answer is not None and answer.error is None:
                 outcomes = answer.value
+                self.taken(config.pools, wanted.requests, outcomes)
             else:
                 said = f"nothing within {timeout:.1f} s" if answer is None else one_line(repr(answer.error))
                 more.update((one.pool.name, _not_taken(one, said)) for one in wanted.requests)

@@ -1,10 +1,10 @@
-"""Storage pools of a running libvirt: the one module of kvmontap that imports libvirt.
+"""Storage pools and VMs of a running libvirt: the one module of kvmontap that imports libvirt.
 
 The import takes place with the connection, so that whoever only reads a plan does not need the bindings.  Calls are synchronous
 and have no timeout (libvirt accepts no client before its autostart is through): callers bring their own deadline.
 """
 
-from typing import Any, Dict
+from typing import Any, Dict, NamedTuple, Optional
 
 from kvmontap.pools.plan import State
 
@@ -13,6 +13,17 @@ URI = "qemu:///system"
 
 class PoolError(Exception):
     """What libvirt refused, in one sentence."""
+
+
+class Machine(NamedTuple):
+    """A VM as libvirt has it."""
+
+    name: str
+    uuid: str
+    xml: str  # as it will start next; of one that is not defined, as it runs
+    off: bool  # nothing of it runs here
+    saved: bool = False  # it has a managed save image: its memory would not fit other disks
+    snapshots: int = 0  # libvirt's own
 
 
 class Libvirt:
@@ -66,6 +77,48 @@ class Libvirt:
 
     def autostart(self, name: str, flag: bool) -> None:
         self._call(f"set autostart of pool {name}", lambda: self._pool(name).setAutostart(int(flag)))
+
+    def machine(self, name: str) -> Machine:
+        """The VM of that name or UUID; raises PoolError where there is none."""
+        found = self.known(name)
+        if found is None:
+            raise PoolError(f"libvirt has no VM {name}; there are: virsh list --all")
+        return found
+
+    def known(self, name: str) -> Optional[Machine]:
+        """The VM of that name or UUID, None where there is none."""
+        for look in (self._connection.lookupByName, self._connection.lookupByUUIDString):
+            try:
+                domain = look(name)
+            except self._error as error:
+                if error.get_error_code() in (self._api.VIR_ERR_NO_DOMAIN, self._api.VIR_ERR_INVALID_ARG):
+                    continue
+                raise PoolError(f"libvirt does not tell about VM {name}: {_message(error)}") from None
+            return self._call(f"tell about VM {name}", self._describe, domain)
+        return None
+
+    def _describe(self, domain: Any) -> Machine:
+        persistent = bool(domain.isPersistent())
+        flags = (self._api.VIR_DOMAIN_XML_INACTIVE if persistent else 0) | self._api.VIR_DOMAIN_XML_SECURE
+        saved = bool(domain.hasManagedSaveImage(0)) if persistent else False
+        return Machine(domain.name(), domain.UUIDString(), domain.XMLDesc(flags), not domain.isActive(), saved, domain.snapshotNum(0))
+
+    def machines(self) -> Dict[str, Machine]:
+        """Every VM that libvirt knows, by name."""
+        found = {}
+        for domain in self._call("list its VMs", self._connection.listAllDomains, 0):
+            try:
+                machine = self._describe(domain)
+            except self._error as error:
+                if error.get_error_code() != self._api.VIR_ERR_NO_DOMAIN:
+                    raise PoolError(f"libvirt does not tell about its VMs: {_message(error)}") from None
+                continue
+            found[machine.name] = machine
+        return found
+
+    def define_machine(self, name: str, text: str) -> None:
+        """Define a VM, off."""
+        self._call(f"define VM {name}", self._connection.defineXML, text)
 
     def _pool(self, name: str) -> Any:
         return self._connection.storagePoolLookupByName(name)

@@ -10,7 +10,7 @@ import time
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from kvmontap.array.errors import NOT_AUTHORISED, ArrayError
-from kvmontap.array.snapshot import Wanted, create
+from kvmontap.array.snapshot import EXISTS, Wanted, create
 from kvmontap.model import Finding
 from kvmontap.reasons import finding
 from kvmontap.snapshots import naming
@@ -26,6 +26,8 @@ FIXES = {
     "262325": "have the request approved: security multi-admin-verify request show-pending",
     NOT_AUTHORISED: "give its role that right (kvmontap role)",
 }
+# Another host may hit upon the same name within one second.
+_NAMES = 4
 
 
 class Outcome(NamedTuple):
@@ -125,18 +127,30 @@ class Snapshotter:
         lock_days = first.pool.snapshots.lock_days if first.volume.locking else 0
         others = {request.domain.uuid for request in batch.requests} - {first.domain.uuid}
         wanted = Wanted(
-            naming.name(now, first.reason, self._chance()),
+            "",
             naming.comment(first.domain, first.reason, first.host, len(others)),
             first.pool.snapshots.label,
             naming.expiry(now, lock_days),
         )
         try:
-            create(first.client, first.volume, wanted, batch.deadline)
-            batch.name = wanted.name
+            batch.name = self._create(first, wanted, now, batch.deadline)
         except ArrayError as error:
             batch.finding = failed(first, error)
         except Exception as error:  # pylint: disable=broad-except  # whoever waits must hear of it
             batch.finding = _failed(first, f"kvmontap itself failed: {error!r}", "journalctl -u kvmontapd")
+
+
+    def _create(self, first: Request, wanted: Wanted, now: float, deadline: float) -> str:
+        """Makes the snapshot under a name that nobody has; the name."""
+        for tries in range(_NAMES, 0, -1):
+            name = naming.name(now, first.reason, self._chance())
+            try:
+                create(first.client, first.volume, wanted._replace(name=name), deadline)
+                break
+            except ArrayError as error:
+                if error.ontap_code != EXISTS or tries == 1:
+                    raise
+        return name
 
 
 def _key(request: Request) -> _Key:

@@ -1,8 +1,9 @@
 """Names and comments of our snapshots, and how long they are locked.  Pure: clock and chance are passed in."""
 
 import json
+import re
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict
+from typing import Any, Dict, NamedTuple, Optional
 
 from kvmontap.model import Domain
 
@@ -11,6 +12,20 @@ VERSION = 1
 # ONTAP cuts a snapshot's comment there.
 COMMENT_LIMIT = 255
 _CUT = "~"  # the end of a name that did not fit
+_NAME = re.compile(PREFIX + r"-([0-9]{8}T[0-9]{6}Z)-([a-z]{1,16})-[0-9a-f]{4}")
+MANUAL = "manual"  # the reason of a snapshot that somebody asked for by hand
+RESTORE = "restore"  # ... of one that keeps what a restore is about to replace
+
+
+class Told(NamedTuple):
+    """What a snapshot of ours says of itself."""
+
+    reason: str
+    vm: str  # ends in ~ where it was too long
+    uuid: str  # of the VM, "" where it was taken of a pool
+    host: str
+    more: int = 0  # further VMs that share it
+    version: int = VERSION
 
 
 def name(now: float, reason: str, chance: int) -> str:
@@ -39,6 +54,32 @@ def comment(domain: Domain, reason: str, host: str, more: int = 0) -> str:
     told["host"] = _cut(host, room // 3)
     told["vm"] = _cut(domain.name, room - _length(told["host"]))
     return _json(told)
+
+
+def told(name_of: str, comment_of: str) -> Optional[Told]:
+    """What a snapshot of that name and comment says of itself, None where it is not one of ours.
+
+    Both must be ours and agree: a snapshot that somebody named like ours has another comment or none.
+    """
+    matched = _NAME.fullmatch(name_of)
+    if matched is None:
+        return None
+    try:
+        known = json.loads(comment_of)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(known, dict) or known.get("reason") != matched.group(2):
+        return None
+    version, more = known.get(PREFIX), known.get("more", 0)
+    words = [known.get(key) for key in ("vm", "uuid", "host")]
+    if type(version) is not int or version < 1 or type(more) is not int or not all(isinstance(word, str) for word in words):
+        return None
+    return Told(matched.group(2), words[0], words[1], words[2], more, version)
+
+
+def is_cut(vm: str) -> bool:
+    """Whether a VM's name in a comment is only its beginning."""
+    return vm.endswith(_CUT)
 
 
 def _json(value: Any) -> str:

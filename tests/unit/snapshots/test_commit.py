@@ -335,11 +335,14 @@ def test_clock_and_chance_are_passed_in(pocket, request_of):
     assert outcome.name == "kvmontap-19700101T000000Z-migrate-0007"
 
 
-def test_the_same_name_twice_counts_as_the_snapshot_that_is_there(pocket, request_of):
-    """525059 for a name with our own random part: an earlier request of ours has made it."""
-    snapshotter = Snapshotter(clock=lambda: 0.0, chance=lambda: 7)
-    assert [snapshotter.take([request_of()], soon())[0].finding for _ in range(2)] == [None, None]
-    assert len(snapshots(pocket)) == 1
+def test_a_name_that_another_host_has_is_not_taken_for_ours(pocket, request_of):
+    """The snapshot of that name is older than what the VM's disks hold now."""
+    chances = iter([7, 7, 8])
+    snapshotter = Snapshotter(clock=lambda: 0.0, chance=lambda: next(chances))
+    outcomes = [snapshotter.take([request_of()], soon())[0] for _ in range(2)]
+    assert [one.name[-4:] for one in outcomes] == ["0007", "0008"] and len(snapshots(pocket)) == 2
+    stuck = Snapshotter(clock=lambda: 0.0, chance=lambda: 7)
+    assert "(ONTAP 525059)" in stuck.take([request_of()], soon())[0].finding.text and len(posts(pocket)) == 7
 
 
 def test_no_requests_no_outcomes():

@@ -1,0 +1,47 @@
+"""The command line of `kvmontap snapshot`; imports nothing else, so that every other command pays nothing for it."""
+
+import argparse
+from typing import Callable
+
+
+def snapshot(command: Callable[..., argparse.ArgumentParser], commands: argparse._SubParsersAction) -> None:
+    """Adds the snapshot commands; command(commands, name, text) makes one with the options that all commands have."""
+    below = command(commands, "snapshot", "the array's snapshots of VMs").add_subparsers(
+        dest="snapshot_command", metavar="COMMAND", required=True
+    )
+
+    one = command(below, "list", "list the snapshots that kvmontap has taken")
+    one.add_argument("what", nargs="*", metavar="WHAT", help="only of these VMs, pools or snapshots, by name or UUID")
+    one.add_argument("--all", action="store_true", help="also those of the volumes that others have taken")
+    _finish(one, "list")
+
+    one = command(below, "create", "take a snapshot of a VM's storage, or of whole pools; it stays until somebody deletes it")
+    one.add_argument("vm", nargs="?", metavar="VM", help="the VM")
+    one.add_argument("--pool", action="append", default=[], metavar="POOL", help="this pool; may be given several times")
+    one.add_argument("--label", metavar="LABEL", help="SnapMirror label in place of the configured one")
+    one.add_argument("--lock-days", type=_days, metavar="DAYS", help="lock it for so many days where the volume allows that")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to ask about the VM")
+    _finish(one, "create")
+
+    one = command(below, "delete", "delete snapshots that kvmontap has taken")
+    one.add_argument("snapshot", nargs="+", metavar="SNAPSHOT", help="name of a snapshot")
+    one.add_argument("--pool", action="append", default=[], metavar="POOL", help="only on this pool's volume")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    _finish(one, "delete")
+
+    one = command(below, "prune", "delete the snapshots that keep and keep-days of [snapshots] no longer ask for")
+    one.add_argument("pool", nargs="*", metavar="POOL", help="only on the volumes of these pools")
+    one.add_argument("--dry-run", action="store_true", help="tell what would be deleted and delete nothing")
+    _finish(one, "prune")
+
+
+def _finish(one: argparse.ArgumentParser, function: str) -> None:
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one.set_defaults(action="snapshot", function=function)
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if not 0 <= days <= 36500:
+        raise argparse.ArgumentTypeError("must lie between 0 and 36500")
+    return days
