@@ -1,10 +1,11 @@
 """What is to be done to a pool in libvirt, from what libvirt has and what the host sees.  Pure.
 
-The rules.  A pool that libvirt does not know is defined.  One that it knows is never redefined, nor is its autostart flag touched: somebody
-may have wanted it so; what differs is shown.  A dir pool starts on an empty directory as readily as on a mount (libvirt looks at nothing), so
-one is started only where its storage is there.  It carries libvirt's autostart flag all the same, because a VM that names its disks by
-pool and volume is autostarted by libvirt itself, before anybody else can start the pool; where the mount has failed, the dir pool that
-libvirt has then started is stopped again.  Stopping a dir pool touches neither files nor mount nor running VMs.
+The rules.  A pool that libvirt does not know is defined.  One that it knows is never redefined, nor is its autostart flag
+touched: somebody may have wanted it so; what differs is shown.  A dir pool starts on an empty directory as readily as on a
+mount (libvirt looks at nothing), so one is started only where its storage is there.  It carries libvirt's autostart flag all
+the same, because a VM that names its disks by pool and volume is autostarted by libvirt itself, before anybody else can start
+the pool; where the mount has failed, the dir pool that libvirt has then started is stopped again.  Stopping a dir pool touches
+neither files nor mount nor running VMs.
 """
 
 from typing import NamedTuple, Optional, Tuple

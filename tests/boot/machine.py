@@ -80,8 +80,8 @@ class Machine:
         log = open(self.work / "console.log", "ab")  # noqa: SIM115  pylint: disable=consider-using-with
         with log:
             self.process = subprocess.Popen(
-                ["systemd-nspawn", "-q", "-D", self.root, f"--machine=boot-{os.getpid()}", "--register=no", "--keep-unit", "--private-network",
-                 "--bind=/dev/autofs", "--console=pipe", "-b", "systemd.show_status=0"],
+                ["systemd-nspawn", "-q", "-D", self.root, f"--machine=boot-{os.getpid()}", "--register=no", "--keep-unit",
+                 "--private-network", "--bind=/dev/autofs", "--console=pipe", "-b", "systemd.show_status=0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         self.leader = wait(self._find_leader, timeout, self._console)
@@ -118,7 +118,8 @@ class Machine:
         """Run a command on the machine, which may be off (then in a chroot)."""
         enter = ["nsenter", "-t", str(self.leader), "-a", "--wdns=/"] if self.leader else ["chroot", str(self.root)]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(enter + list(command), input=stdin, capture_output=True, text=True, check=False, timeout=timeout, env=environment)
+        done = subprocess.run(enter + list(command), input=stdin, capture_output=True, text=True, check=False, timeout=timeout,
+                              env=environment)  # fmt: skip
         assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 

@@ -70,6 +70,7 @@ def test_storage_is_up_before_libvirt_and_down_after_it(host):
     assert host.mounted("/mnt/smb01") == "//192.0.2.1/smb01"
     assert "/mnt/auto01 autofs" in host.output("findmnt", "-rn", "-o", "TARGET,FSTYPE")
     assert host.mounted("/mnt/byhand01") == ""
+    assert 0 < active_since(host, "kvmontap-mountpoints.service") <= begun(host, "mnt-nfs01.mount")
     for unit in ("mnt-nfs01.mount", "mnt-smb01.mount", "mnt-auto01.automount"):
         assert host.show(unit, "FragmentPath")["FragmentPath"].startswith("/run/systemd/generator/")
         for libvirt in LIBVIRT:
@@ -93,6 +94,9 @@ def test_a_dead_pool_and_a_broken_section_cost_nothing_but_themselves(host):
     host.start()
     assert sorted(host.failed()) == ["kvmontap-config-error@broken\\x2d01.service", "mnt-dead01.mount"]
     assert host.mounted("/mnt/nfs01") and host.mounted("/mnt/smb01")
+    # Nothing can be written where the dead pool belongs, by root neither.
+    assert "i" in host.output("lsattr", "-d", "/mnt/dead01").split()[0]
+    assert "not permitted" in host.run("touch", "/mnt/dead01/volume", check=False).stderr
     for unit in ("remote-fs.target", "multi-user.target", *LIBVIRT):
         assert host.state(unit) == "active", unit
     begin = begun(host, "libvirtd.service")

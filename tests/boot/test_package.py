@@ -2,13 +2,15 @@
 
 import re
 
-from tests.boot.machine import wait
+from tests.boot.machine import DEAD, wait
 
 CONF = "[pools]\n[[nfs01]]\nprotocol = nfs\nserver = 192.0.2.1\nexport = /nfs01\n"
 HOOK = "/etc/libvirt/hooks/qemu.d/50-kvmontap"
 GENERATOR = "/usr/lib/systemd/system-generators/kvmontap-generator"
 # What changes on any host while packages come and go.
-NOISE = re.compile(r"^/(root|tmp|var/(log|cache|tmp|lib/(dpkg|systemd/(catalog|timers)|libvirt))|run/(systemd|udev|log|libvirt|mount|lock|blkid)|mnt/nfs01)(/|$)")
+NOISE = re.compile(
+    r"^/(root|tmp|mnt/nfs01|var/(log|cache|tmp|lib/(dpkg|systemd/(catalog|timers)|libvirt))|run/(systemd|udev|log|libvirt|mount|lock|blkid))(/|$)"
+)
 
 
 def files(host):
@@ -49,14 +51,14 @@ def test_everything_is_compiled_when_it_is_installed(host):
     tag = host.output("python3", "-c", "import sys; print(sys.implementation.cache_tag)")
     missing = [path for path in sources if not (host.root / cached(path, tag).lstrip("/")).exists()]
     assert len(sources) > 100 and missing == []
-    list_compiled = ("sh", "-c", "find /usr/lib/python3/dist-packages/kvmontap /usr/lib/kvmontap -name '*.pyc' -printf '%p %T@ %s\\n' | sort")
-    before = host.output(*list_compiled)
+    list_compiled = ("find", "/usr/lib/python3/dist-packages/kvmontap", "/usr/lib/kvmontap", "-name", "*.pyc", "-printf", "%p %T@ %s\\n")
+    before = sorted(host.output(*list_compiled).splitlines())
     host.start()
     assert host.state("mnt-nfs01.mount") == "active"
     trace = host.run("python3", "-I", "-v", GENERATOR, "/tmp/normal", "/tmp/early", "/tmp/late").stderr
     loaded = re.findall(r"^# code object from '?(/usr/lib/python3/dist-packages/kvmontap/[^'\n]*)", trace, re.MULTILINE)
     assert len(loaded) > 5 and [path for path in loaded if not path.endswith(".pyc")] == []
-    assert host.output(*list_compiled) == before
+    assert sorted(host.output(*list_compiled).splitlines()) == before
 
 
 def cached(path, tag):
@@ -86,11 +88,13 @@ def test_removal_touches_no_storage_and_purge_leaves_nothing(bare, package):
     bare.start()
     before, libvirtd = files(bare), pid(bare, "libvirtd.service")
     bare.install(package("1.0"))
-    bare.write("/etc/kvmontap.conf", CONF)
+    bare.write("/etc/kvmontap.conf", CONF + CONF.replace("[pools]", "").replace("nfs01", "dead01").replace("192.0.2.1", DEAD))
     bare.run("systemctl", "daemon-reload")
-    bare.run("systemctl", "start", "mnt-nfs01.mount", "kvmontapd.service", "kvmontap-pools.service")
+    bare.run("systemctl", "start", "kvmontap-mountpoints.service", "mnt-nfs01.mount", "kvmontapd.service", "kvmontap-pools.service")
     wait(lambda: bare.path("/run/kvmontap/applied.conf").exists(), 10)
     bare.run("touch", "/mnt/nfs01/image")
+
+    assert bare.path("/mnt/dead01").is_dir()
 
     bare.run("dpkg", "--remove", "kvmontap")
     assert bare.mounted("/mnt/nfs01") and bare.output("ls", "/mnt/nfs01") == "image"
@@ -105,7 +109,7 @@ def test_removal_touches_no_storage_and_purge_leaves_nothing(bare, package):
     assert bare.mounted("/mnt/nfs01") and pid(bare, "libvirtd.service") == libvirtd
     assert bare.failed() == []
     # The pool is libvirt's, and VMs refer to it.
-    assert bare.output("virsh", "-q", "pool-list", "--all", "--name") == "nfs01"
+    assert bare.output("virsh", "-q", "pool-list", "--all", "--name").split() == ["dead01", "nfs01"]
     after = {path for path in files(bare) if not path.startswith("/etc/libvirt/storage")}
     assert (sorted(after - before), sorted(before - after)) == ([], [])
 

@@ -21,7 +21,7 @@ def installable_units():
     """Names of the units that `systemctl enable` would link somewhere."""
     names = []
     for unit in sorted((ROOT / "units").glob("*.*")):
-        if unit.is_file():
+        if unit.is_file() and unit.suffix != ".catalog":
             parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
             parser.read(unit)
             if parser.has_section("Install"):
