@@ -19,7 +19,7 @@ mount -t tmpfs none /usr/local
 packages=/usr/local/lib/python$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')/dist-packages
 mkdir -p "$packages"
 ln -s "$tree/kvmontap" "$packages/kvmontap"
-cp "$tree/mount/mount.kvmontap-nfs" /usr/sbin/
+cp "$tree/packaging/bin/mount.kvmontap-nfs" /usr/sbin/
 cp "$place/mount.nfs" /usr/sbin/mount.nfs
 "$@"
 echo "exit $?"
