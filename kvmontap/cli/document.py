@@ -20,7 +20,7 @@ def synopsis(parser: argparse.ArgumentParser) -> str:
     """One line per command."""
     lines = []
     for sub, _ in _leaves(parser):
-        usage = " ".join(sub.format_usage().split()).replace("usage: ", "").replace("[-h] ", "")
+        usage = " ".join(sub.format_usage().split()).replace("usage: ", "").replace(" [-h]", "")
         lines.append("    " + usage)
     return "\n".join(lines)
 
@@ -29,13 +29,13 @@ def commands(parser: argparse.ArgumentParser) -> str:
     """What each command does and its options."""
     parts = []
     for sub, text in _leaves(parser):
-        parts.append(f"**{sub.prog}**\n:   {text[0].upper() + text[1:]}.\n")
+        parts.append(f"## {sub.prog}\n\n{text[0].upper() + text[1:]}.\n")
         for action in sub._actions:  # pylint: disable=protected-access
             if isinstance(action, argparse._HelpAction):
                 continue
-            name = ", ".join(action.option_strings) or action.dest
-            name += f" {action.metavar}" if action.option_strings and action.metavar else ""
-            parts.append(f"    **{name}**: {(action.help or '') % vars(action)}\n")
+            name = ", ".join(action.option_strings) or str(action.metavar or action.dest).upper()
+            name += f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
+            parts.append(f"**{name}**\n:   {(action.help or '') % vars(action)}\n")
     return "\n".join(parts)
 
 
