@@ -32,6 +32,7 @@ class Machine:
         self.root = work / "root"
         self.process: Optional[subprocess.Popen] = None
         self.leader = 0
+        self._off_since = 0.0  # CLOCK_MONOTONIC, which a container shares with its host
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g,mode=755", "boot-test", work], check=True)
         for name in ("upper", "scratch", "root"):
             (work / name).mkdir()
@@ -93,6 +94,7 @@ class Machine:
     def power_off(self, timeout: float = 60) -> None:
         """Shut down in order, and wait for the end."""
         assert self.process is not None
+        self._off_since = time.monotonic()
         self.run("systemctl", "--no-block", "poweroff")
         assert self.process.wait(timeout) == 0, self._console()
         self.process, self.leader = None, 0
@@ -160,9 +162,10 @@ class Machine:
         return [json.loads(line) for line in text.splitlines()]
 
     def stops(self) -> List[Tuple[str, str]]:
-        """(unit, message) of every stop job of PID 1 in the order in which they were logged, with the machine off."""
+        """(unit, message) of every stop job of the last shutdown, in the order in which PID 1 told them."""
         return [(entry["UNIT"], str(entry.get("MESSAGE"))) for entry in self.journal("_PID=1")
-                if entry.get("UNIT") and entry.get("JOB_TYPE") == "stop"]  # fmt: skip
+                if entry.get("UNIT") and entry.get("JOB_TYPE") == "stop"
+                and int(entry["__MONOTONIC_TIMESTAMP"]) >= self._off_since * 1e6]  # fmt: skip
 
 
 def wait(condition: Callable, timeout: float, explain: Callable[[], str] = str):

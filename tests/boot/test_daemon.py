@@ -34,6 +34,8 @@ def running(host):
     """The host, booted, with kvmontapd started by its socket before anything is mounted."""
     host.write("/etc/kvmontap.conf", CONF)
     host.start()
+    # A mount starts it too.
+    host.run("systemctl", "stop", "kvmontapd.service", "mnt-auto01.mount")
     assert host.state("kvmontapd.service") == "inactive"
     assert ask(host, "/var/lib/libvirt/images/none.img") == (0, "")
     assert host.state("kvmontapd.service") == "active"
