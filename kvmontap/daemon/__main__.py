@@ -20,7 +20,9 @@ from kvmontap.gate.assemble import pipeline
 from kvmontap.gate.configured import Configured
 from kvmontap.gate.pipeline import Pipeline
 from kvmontap.host.probe import Prober
+from kvmontap.snapshots import Reuse
 from kvmontap.snapshots.background import Housekeeper
+from kvmontap.snapshots.prune import Report
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -34,8 +36,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     prober = Prober(locks=os.path.join(os.path.dirname(options.socket), "probes"))
     configuration = ConfigurationFile(options.config, applied.read, tell_configuration)
     configuration.current()
-    keeper = Housekeeper(retention.tell, retention.fault)
-    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, keeper.taken)
+    reuse = Reuse(prober.commands)
+
+    def thinned_out(report: Report) -> None:
+        reuse.forget(report.deleted)
+        retention.tell(report)
+
+    keeper = Housekeeper(thinned_out, retention.fault)
+    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, keeper.taken, reuse)
 
     def ready() -> None:
         service.notify("READY=1")

@@ -1,7 +1,7 @@
 """Puts the pipeline together from the real parts: what kvmontapd and the hook without a daemon have in common."""
 
 import os
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 from kvmontap.array import Clients, look
 from kvmontap.domain import pooldefs
@@ -13,20 +13,20 @@ from kvmontap.gate.pipeline import Pipeline, ignored
 from kvmontap.host.match import match
 from kvmontap.host.probe import Prober
 from kvmontap.model import Domain
-from kvmontap.snapshots import Snapshotter
+from kvmontap.snapshots import Reuse, Snapshotter
 
 
 def pipeline(
-    current: Callable[[], Configured], run_dir: str, prober: Prober, taken: Callable = ignored
+    current: Callable[[], Configured], run_dir: str, prober: Prober, taken: Callable = ignored, reuse: Optional[Reuse] = None
 ) -> Pipeline:
     """A pipeline over the real host and the real arrays.
 
     current() gives the configuration to judge by; run_dir is where arrivals are remembered (/run/kvmontap); whoever owns
-    the prober closes it; taken: see Pipeline.
+    the prober closes it; taken: see Pipeline; reuse: what remembers snapshots that serve further starts.
     """
     clients = Clients()
     arrivals = Arrivals(os.path.join(run_dir, "arrivals"))
-    return Pipeline(current, doctor(prober, clients), clients, Snapshotter(), arrivals, taken)
+    return Pipeline(current, doctor(prober, clients), clients, Snapshotter(reuse=reuse), arrivals, taken)
 
 
 def doctor(prober: Prober, clients: Clients) -> Doctor:

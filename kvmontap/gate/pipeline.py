@@ -4,9 +4,9 @@ import os
 import time
 from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
-from kvmontap.domain import DomainError, parse
+from kvmontap.domain import DomainError, chain, parse
 from kvmontap.gate.configured import Configured
-from kvmontap.gate.health import SLACK, Doctor, Seen
+from kvmontap.gate.health import SLACK, Doctor, Health, Seen
 from kvmontap.gate.memory import Arrivals
 from kvmontap.gate.parallel import gather
 from kvmontap.gate.verdict import Event, judge, one_line, policy, snapshot_findings, told
@@ -95,18 +95,34 @@ class Pipeline(NamedTuple):
                 more.update((one.pool.name, _not_taken(one, said)) for one in wanted.requests)
         required = {pool.name: pool.snapshots.required for pool in pools}
         final = judge(event, seen.hits, _judged(seen, snapshot_findings(outcomes, required, more)), config)
-        return final._replace(snapshots=tuple(f"{one.volume}: {one.name}" for one in outcomes if one.finding is None))
+        return final._replace(snapshots=tuple(_named(one) for one in outcomes if one.finding is None))
 
     def _plan(self, reason: str, seen: Seen, config: Config, pools: Sequence[Pool]) -> Plan:
         looks = {name: health.look for name, health in seen.healths.items() if health.look is not None}
         clients = {
             pool.ontap: self.clients.get(config.arrays[pool.ontap]) for pool in pools if pool.ontap in config.arrays
         }
-        return plan(reason, seen.domain, os.uname().nodename, pools, looks, clients)
+        return plan(reason, seen.domain, os.uname().nodename, pools, looks, clients, self._images(seen))
+
+    def _images(self, seen: Seen) -> Dict[str, Tuple[str, ...]]:
+        """The paths of what the VM has in each pool, for the pools where all of it is known."""
+        known = {}
+        for hit in seen.hits:
+            health = seen.healths.get(hit.pool, Health(()))
+            paths = [self.doctor.place(one) if one.kind in ("file", "volume") else "" for one in hit.sources]
+            beneath = health.checked or not any(chain.wanted(one) for one in hit.sources)
+            if all(paths) and beneath and not any(one.code == "image.chain-unknown" for one in health.findings):
+                known[hit.pool] = tuple(dict.fromkeys(paths))
+        return known
 
 
 def _judged(seen: Seen, more: Dict[str, Tuple[Finding, ...]]) -> Dict[str, PoolHealth]:
     return {name: worst(name, health.findings + more.get(name, ())) for name, health in seen.healths.items()}
+
+
+def _named(outcome) -> str:
+    earlier = " (taken earlier, for images that have not changed since)" if outcome.reused else ""
+    return f"{outcome.volume}: {outcome.name}{earlier}"
 
 
 def _not_taken(request, error: str) -> Finding:

@@ -2,5 +2,6 @@
 
 from kvmontap.snapshots.commit import Outcome, Snapshotter
 from kvmontap.snapshots.plan import Plan, Request, plan
+from kvmontap.snapshots.reuse import Reuse
 
-__all__ = ["Outcome", "Plan", "Request", "Snapshotter", "plan"]
+__all__ = ["Outcome", "Plan", "Request", "Reuse", "Snapshotter", "plan"]

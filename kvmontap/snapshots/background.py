@@ -61,6 +61,8 @@ class Housekeeper:
         every = tuple(pools.values())
         with self._change:
             for request, outcome in zip(requests, outcomes):
+                if outcome.reused:
+                    continue
                 if outcome.name:
                     self._count += 1
                     self._order.pop(outcome.name, None)

@@ -1,7 +1,8 @@
 """Taking snapshots with group commit: requests for a volume that wait while a snapshot of it is under way share the next.
 
 A snapshot that began before a request came may lack what the VM's disks held when it came, so nobody joins one that is
-under way.  Each batch runs in a thread of its own, which outlives a caller whose deadline passes.
+under way; but once it is there, it serves those who have waited if their images have not changed since before it began
+(kvmontap.snapshots.reuse).  Each batch runs in a thread of its own, which outlives a caller whose deadline passes.
 """
 
 import random
@@ -15,6 +16,7 @@ from kvmontap.model import Finding
 from kvmontap.reasons import finding
 from kvmontap.snapshots import naming
 from kvmontap.snapshots.plan import Request
+from kvmontap.snapshots.reuse import Reuse
 
 # What to do about ONTAP's errors when a snapshot is made; {volume} and {svm} are filled in.
 FIXES = {
@@ -38,6 +40,7 @@ class Outcome(NamedTuple):
     name: str  # of the snapshot; "" where none is known to be there
     finding: Optional[Finding] = None  # why not
     shared: bool = False  # whether other requests have the same snapshot
+    reused: bool = False  # whether it had been taken before, and holds what the images hold now
 
 
 class _Batch:
@@ -49,6 +52,7 @@ class _Batch:
         self.done = threading.Event()
         self.name = ""
         self.finding: Optional[Finding] = None
+        self.reused = False
 
 
 _Key = Tuple[str, str, str, int]
@@ -64,10 +68,15 @@ class Snapshotter:
     """Takes snapshots; thread-safe, one for the whole process."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.time, chance: Callable[[], int] = lambda: random.getrandbits(16)
+        self,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], int] = lambda: random.getrandbits(16),
+        reuse: Optional[Reuse] = None,
     ) -> None:
+        """`reuse`: what remembers which images a snapshot holds; None = each request gets a new one."""
         self._clock = clock
         self._chance = chance
+        self._reuse = reuse
         self._lock = threading.Lock()
         self._lines: Dict[_Key, _Line] = {}
 
@@ -111,7 +120,7 @@ class Snapshotter:
         current: Optional[_Batch] = batch
         while current is not None:
             try:
-                self._make(current)
+                self._serve(key, current)
             finally:
                 with self._lock:
                     line = self._lines[key]
@@ -120,6 +129,22 @@ class Snapshotter:
                         del self._lines[key]
                 current.done.set()
             current = following
+
+    def _serve(self, key: _Key, batch: _Batch) -> None:
+        """Gives the batch an earlier snapshot that holds all that it needs, else a new one."""
+        try:
+            if self._reuse is None:
+                self._make(batch)
+                return
+            batch.name = self._reuse.serving(key, batch.requests, batch.deadline)
+            batch.reused = bool(batch.name)
+            if not batch.reused:
+                prints = self._reuse.before(key, batch.requests, batch.deadline)
+                self._make(batch)
+                if batch.name:
+                    self._reuse.after(key, batch.name, prints)
+        except Exception as error:  # pylint: disable=broad-except  # whoever waits must hear of it
+            batch.finding = _failed(batch.requests[0], f"kvmontap itself failed: {error!r}", "journalctl -u kvmontapd")
 
     def _make(self, batch: _Batch) -> None:
         first = batch.requests[0]
@@ -136,8 +161,6 @@ class Snapshotter:
             batch.name = self._create(first, wanted, now, batch.deadline)
         except ArrayError as error:
             batch.finding = failed(first, error)
-        except Exception as error:  # pylint: disable=broad-except  # whoever waits must hear of it
-            batch.finding = _failed(first, f"kvmontap itself failed: {error!r}", "journalctl -u kvmontapd")
 
 
     def _create(self, first: Request, wanted: Wanted, now: float, deadline: float) -> str:
@@ -163,7 +186,7 @@ def _outcome(request: Request, batch: _Batch, began: float, deadline: float) -> 
         late = _failed(request, f"it was not there within {deadline - began:.1f} s", "check the array's management LIF")
         return Outcome(request.pool.name, request.volume.name, "", late)
     shared = len(batch.requests) > 1
-    return Outcome(request.pool.name, request.volume.name, batch.name, batch.finding, shared)
+    return Outcome(request.pool.name, request.volume.name, batch.name, batch.finding, shared, batch.reused)
 
 
 def failed(request: Request, error: ArrayError) -> Finding:

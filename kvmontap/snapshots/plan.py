@@ -1,5 +1,6 @@
 """Which volumes are to have a snapshot for one event.  Pure."""
 
+from types import MappingProxyType
 from typing import Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from kvmontap.array.client import Client
@@ -17,6 +18,7 @@ class Request(NamedTuple):
     domain: Domain
     reason: str  # "start", "migrate", ...
     host: str
+    images: Tuple[str, ...] = ()  # paths of all that the VM has in the pool; () = not known for certain
 
 
 class Plan(NamedTuple):
@@ -33,10 +35,11 @@ def plan(
     pools: Iterable[Pool],
     looks: Mapping[str, VolumeLook],
     clients: Mapping[str, Client],
+    images: Mapping[str, Tuple[str, ...]] = MappingProxyType({}),
 ) -> Plan:
     """The requests for an event `reason` of `domain`, which touches `pools`.
 
-    `looks` is by pool name, `clients` by array name.  A pool without an array takes none and is no cause for complaint, unless its
+    `looks` and `images` (see Request) are by pool name, `clients` by array name.  A pool without an array takes none and is no cause for complaint, unless its
     section requires one.
     """
     requests: List[Request] = []
@@ -53,7 +56,7 @@ def plan(
         if seen is None or seen.ref is None:
             findings[pool.name] = _unknown_volume(pool, seen)
         else:
-            requests.append(Request(client, seen.ref, pool, domain, reason, host))
+            requests.append(Request(client, seen.ref, pool, domain, reason, host, images.get(pool.name, ())))
     return Plan(tuple(requests), findings)
 
 

@@ -48,7 +48,7 @@ def taken(request, deadline=None):
 def test_a_snapshot_carries_our_name_and_comment(pocket, request_of):
     outcome = taken(request_of(label="daily"))
     made, = snapshots(pocket)
-    assert outcome == ("kvmnfs01", "kvmnfs01", made.name, None, False)
+    assert outcome == ("kvmnfs01", "kvmnfs01", made.name, None, False, False)
     assert re.fullmatch(r"kvmontap-\d{8}T\d{6}Z-start-[0-9a-f]{4}", made.name)
     assert json.loads(made.comment) == {"kvmontap": 1, "uuid": VM.uuid, "reason": "start", "host": "kvm01", "vm": "vm1"}
     assert (made.snapmirror_label, made.snaplock_expiry_time) == ("daily", None)
