@@ -9,7 +9,7 @@ from kvmontap.host.probe import Prober
 from kvmontap.model import FILE_PROTOCOLS, Config, Finding, Pool
 from kvmontap.pools import xml
 from kvmontap.pools.libvirtd import Libvirt, PoolError
-from kvmontap.pools.plan import ABSENT, AUTOSTART, DEFINE, SILENT, START, STOP, Plan, State, plan
+from kvmontap.pools.plan import ABSENT, AUTOSTART, BUILD, DEFINE, SILENT, START, STOP, Plan, State, plan
 from kvmontap.reasons import finding
 from kvmontap.units.escape import path_unit
 
@@ -23,7 +23,7 @@ class Change(NamedTuple):
     """One thing that was done to a pool, or is to be told about it."""
 
     pool: str
-    what: str  # define, autostart, start, stop, unchanged; differs, flag-differs, waiting, unsupported; error
+    what: str  # define, build, autostart, start, stop, unchanged; differs, flag-differs, waiting, unsupported; error
     text: str  # no full stop
     fix: str = ""
 
@@ -70,12 +70,20 @@ def _apply(todo: Plan, pool: Pool, connection: Libvirt) -> Tuple[Change, ...]:
     return tuple(done) or (Change(pool.name, "unchanged", "is as configured"),)
 
 
-_DONE = {DEFINE: "is now defined in libvirt", AUTOSTART: "is now started by libvirt at boot", START: "is started", STOP: "is stopped"}
+_DONE = {
+    DEFINE: "is now defined in libvirt",
+    BUILD: "has its directory",
+    AUTOSTART: "is now started by libvirt at boot",
+    START: "is started",
+    STOP: "is stopped",
+}
 
 
 def _take(step: str, pool: Pool, connection: Libvirt) -> None:
     if step == DEFINE:
         connection.define(pool.name, xml.wanted(pool))
+    elif step == BUILD:
+        connection.build(pool.name)
     elif step == AUTOSTART:
         connection.autostart(pool.name, True)
     elif step == START:

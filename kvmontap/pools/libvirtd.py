@@ -68,6 +68,10 @@ class Libvirt:
         """Define a persistent pool, not active and without autostart."""
         self._call(f"define pool {name}", self._connection.storagePoolDefineXML, text, 0)
 
+    def build(self, name: str) -> None:
+        """Make what the pool stands on; only for types where that is a directory."""
+        self._call(f"make the directory of pool {name}", lambda: self._pool(name).build(0))
+
     def start(self, name: str) -> None:
         self._call(f"start pool {name}", lambda: self._pool(name).create(0))
 

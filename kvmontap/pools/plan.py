@@ -15,6 +15,7 @@ from kvmontap.pools import xml
 
 # Steps, in the order in which they are taken.
 DEFINE = "define"
+BUILD = "build"  # for netfs no more than mkdir(2) of the target
 AUTOSTART = "autostart"
 START = "start"
 STOP = "stop"
@@ -56,9 +57,10 @@ def plan(pool: Pool, state: Optional[State], findings: Tuple[Finding, ...]) -> P
     away = next((finding for finding in findings if finding.code in ABSENT + SILENT), None) if pool.type == xml.DIR else None
     waiting = () if away is None else (Remark("waiting", f"{away.text}, so the pool is not started", _then_apply(away)),)
     if state is None:
+        define = (DEFINE, BUILD) if pool.type == xml.NETFS else (DEFINE,)
         if not pool.autostart:
-            return Plan((DEFINE,))
-        return Plan((DEFINE, AUTOSTART) + (() if away else (START,)), waiting)
+            return Plan(define)
+        return Plan(define + (AUTOSTART,) + (() if away else (START,)), waiting)
     differs = _differs(pool, state)
     if differs:
         return Plan((), differs)

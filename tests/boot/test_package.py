@@ -130,20 +130,22 @@ def test_the_daemon_is_hardened(host):
 
 
 def test_the_generator_costs_the_boot_a_few_python_starts_at_most(host):
-    """Side by side in one boot, the best of several: generators run in parallel, so this is what PID 1 waits longer."""
+    """Side by side in one boot, the best of several reloads: generators run in parallel, so this is what PID 1 waits longer."""
     host.write("/etc/kvmontap.conf", CONF)
     host.start()
 
     def spent():
-        host.run("systemctl", "daemon-reload")
-        shown = host.show("", "GeneratorsStartTimestampMonotonic", "GeneratorsFinishTimestampMonotonic")
-        return int(shown["GeneratorsFinishTimestampMonotonic"]) - int(shown["GeneratorsStartTimestampMonotonic"])
+        return took("systemctl daemon-reload")
 
     def python():
-        return int(host.output("sh", "-c", "a=$(date +%s%N); python3 -I -c 'import configobj'; b=$(date +%s%N); echo $(((b-a)/1000))"))
+        return took("python3 -I -c 'import configobj'")
+
+    def took(command):
+        return int(host.output("sh", "-c", f"a=$(date +%s%N); {command}; b=$(date +%s%N); echo $(((b-a)/1000))"))
 
     with_us, one_python = min(spent() for _ in range(7)), min(python() for _ in range(7))
     host.run("install", "-d", "/etc/systemd/system-generators")
     host.run("ln", "-s", "/dev/null", "/etc/systemd/system-generators/kvmontap-generator")
     without = min(spent() for _ in range(7))
-    assert with_us - without < 3 * one_python, (with_us, without, one_python)
+    assert 0 < with_us - without < 3 * one_python, (with_us, without, one_python)
+    print(f"daemon-reload {without} us without, {with_us} us with kvmontap; python3 -I with configobj {one_python} us")

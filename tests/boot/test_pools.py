@@ -44,7 +44,7 @@ POOLS = "kvmontap-pools.service"
 def configured(host):
     host.write("/etc/kvmontap.conf", CONF)
     host.write("/etc/fstab", "/srv/here01 /mnt/here01 none bind\n/srv/still01 /mnt/still01 none bind\n")
-    for name in ("srv/here01", "srv/still01", "mnt/net01", "mnt/away01"):
+    for name in ("srv/here01", "srv/still01", "mnt/away01"):
         (host.root / name).mkdir(parents=True)
     host.start()
     return host

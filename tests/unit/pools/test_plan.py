@@ -6,7 +6,7 @@ import pytest
 
 from kvmontap.model import Pool
 from kvmontap.pools import xml
-from kvmontap.pools.plan import ABSENT, AUTOSTART, DEFINE, SILENT, START, STOP, Plan, State, plan
+from kvmontap.pools.plan import ABSENT, AUTOSTART, BUILD, DEFINE, SILENT, START, STOP, Plan, State, plan
 from kvmontap.reasons import REASONS, finding
 
 POOL = Pool("p1", "nfs", "/mnt/p1", server=("10.0.0.1",), export="/p1")
@@ -47,7 +47,8 @@ def test_the_codes_exist():
         (POOL, state(POOL._replace(target="/srv")), (), (), ["differs"]),
         (POOL, state(persistent=False, active=True), (), (), ["differs"]),
         (POOL, State("<pool", True, True), (), (), ["differs"]),
-        (NETFS, None, (), (DEFINE, AUTOSTART, START), []),
+        (NETFS, None, (), (DEFINE, BUILD, AUTOSTART, START), []),
+        (NETFS._replace(autostart=False), None, (), (DEFINE, BUILD), []),
         (NETFS, state(NETFS), (), (START,), []),
         (NETFS, state(NETFS, active=True), (), (), []),
         (POOL._replace(type="logical"), None, (), (), ["unsupported"]),
@@ -70,6 +71,11 @@ def test_no_state_leads_to_a_pool_without_its_storage_nor_to_a_changed_definitio
                 assert form == POOL and findings == MISSING
             if form != POOL:
                 assert made == Plan((), made.remarks) and whats(made) == ["differs"]
+
+
+def test_only_a_directory_is_ever_built():
+    for kind, have in itertools.product(("dir", "fs", "logical", "disk"), (None, state())):
+        assert BUILD not in plan(POOL._replace(type=kind), have, ()).steps
 
 
 def test_stopping_is_never_asked_of_a_pool_that_libvirt_mounts():
