@@ -222,11 +222,12 @@ def mount(request: Request, tools: Tools, mount_nfs: str) -> int:
                 silent = "; ".join(f"{host}: {asking.error(host)}" for host in request.hosts)
                 return _fail(request, f"no address answers on TCP port {request.port} (asked for {request.wait:.0f} s): {silent}; check"
                              " the network and the SVM's data LIFs")
-            result = try_each(request, hosts, tools, mount_nfs, started)
+            asked = request if _all_answer(request, asking, deadline) else undiscovering(request)
+            result = try_each(asked, hosts, tools, mount_nfs, started)
             # Those that stand behind the first in the list have not been waited for yet.
             if result.code != OK and not request.rdma:
                 later = [host for host in asking.answers(deadline, GRACE, every=True) if host not in hosts]
-                result = try_each(request, later, tools, mount_nfs, started, result) if later else result
+                result = try_each(asked, later, tools, mount_nfs, started, result) if later else result
             if result.code == OK:
                 break
             if not result.passing or time.monotonic() + AGAIN >= deadline:
@@ -237,10 +238,25 @@ def mount(request: Request, tools: Tools, mount_nfs: str) -> int:
     return OK
 
 
+def _all_answer(request: Request, asking: Asking, deadline: float) -> bool:
+    """Whether trunkdiscovery can do no harm, since every address has answered within TRUNK_GRACE of the first."""
+    if request.rdma or not request.trunking:
+        return True
+    return len(asking.answers(deadline, TRUNK_GRACE, every=True)) == len(request.hosts)
+
+
+def undiscovering(request: Request) -> Request:
+    """`request` without trunkdiscovery.
+
+    With it the kernel connects to every address that the server tells, one after the other, before the mount comes back: three
+    minutes for one whose packets vanish.  _complete() sees to those that answer all the same."""
+    return request._replace(options=tuple(one for one in request.options if one.partition("=")[0] != "trunkdiscovery"))
+
+
 def _complete(request: Request, host: str, asking: Asking, before: Dict, tools: Tools, mount_nfs: str, deadline: float) -> None:
     """A transport to each address that answers; the mount is there whatever comes of it."""
     try:
-        answering = request.hosts if request.rdma else asking.answers(deadline, TRUNK_GRACE, every=True)
+        answering = request.hosts if request.rdma else asking.answers(deadline, 0.0, every=True)  # they have had their time
         silent = [f"no transport to {one}: {asking.error(one)}" for one in request.hosts if one not in answering]
         mount_ = mounted(request, tools.root)
         first = (mount_.option("addr") if mount_ else "") or asking.address(host) or host

@@ -237,6 +237,16 @@ class TestTrunking:
         said = capfd.readouterr().err
         assert said.count("\n") == 1 and f"no transport to {B}" in said
 
+    @pytest.mark.parametrize("dead", [A, C])
+    def test_the_kernel_is_not_sent_to_an_address_that_is_silent(self, dead, stand, port):
+        alive = [host for host in (A, B, C) if host != dead]
+        stand.joins(*alive)
+        with silent(dead, port), listening(alive[0], port), listening(alive[1], port):
+            code, _ = trunked(stand, port)
+        assert (code, stand.sources()) == (OK, [f"{host}:/export" for host in alive])
+        assert not any("trunkdiscovery" in call for call in stand.calls())
+        assert all("max_connect=16" in call for call in stand.calls())
+
     def test_a_session_of_its_own_is_told(self, stand, port, capfd):
         with listening(A, port), listening(B, port):
             code, _ = trunked(stand, port, hosts=(A, B))
