@@ -18,6 +18,7 @@ ONTAP = f"""\
     username = {array.USER}
     password-file = /etc/kvmontap/prod.password
     ca = /etc/kvmontap/prod-ca.pem
+    timeout = 30
 """
 NFS_POOL = """\
     [[kvmnfs01]]

@@ -150,8 +150,8 @@ def test_missing_mount_and_wrong_source_refuse(site: Site) -> None:
 
 
 def test_read_only_mount_refuses(site: Site) -> None:
+    site.host.destroy("vm-smb")  # its open image would keep the mount writable
     site.host.run("mount -o remount,ro /mnt/kvmsmb01")
-    site.host.destroy("vm-smb")
     refused(site, "vm-smb", "mount.read-only")
     site.host.run("mount -o remount,rw /mnt/kvmsmb01")
     result = site.host.start("vm-smb")

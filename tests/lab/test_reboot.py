@@ -34,13 +34,18 @@ class Rebooted(NamedTuple):
     shutdown: list[Event]  # what systemd said in the boot before
 
 
-def reboot(site: Site) -> Rebooted:
-    """Reboot the host while its autostart guests run."""
-    scopes = tuple(order.guest_scope(site.host.vm, name) for name in GUESTS)
+def reboot(site: Site, dead: tuple[str, ...]) -> Rebooted:
+    """Shut the host down while its autostart guests run; boot it with NFS addresses that swallow all."""
+    vm = site.host.vm
+    scopes = tuple(order.guest_scope(vm, name) for name in GUESTS)
     assert all(scopes), "both autostart guests run before the reboot"
-    before = order.entered(site.host.vm, "multi-user.target")
-    site.host.vm.reboot()
-    return Rebooted(site, scopes, before, order.events(site.host.vm, boot=-1))
+    before = order.entered(vm, "multi-user.target")
+    vm.poweroff()
+    for address in dead:
+        site.lab.swallow(address, 2049)
+    vm.start()
+    vm.wait_up()
+    return Rebooted(site, scopes, before, order.events(vm, boot=-1))
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +53,7 @@ def second(saved: Site) -> Iterator[Rebooted]:
     """The first NFS address swallows packets without a word; one more pool is automounted."""
     saved.lab.resume()
     saved.host.configure(kvmhost.NFS_POOL + kvmhost.SMB_POOL + AUTOMOUNTED, POLICIES)
-    saved.lab.swallow("10.9.1.10", 2049)
-    rebooted = reboot(saved)
+    rebooted = reboot(saved, dead=("10.9.1.10",))
     wait_autostarted(saved)
     yield rebooted
     saved.lab.swallow_nothing()
@@ -102,8 +106,8 @@ def third(second: Rebooted) -> Iterator[Rebooted]:
     site = second.site
     site.host.configure(kvmhost.NFS_POOL + f"        [[[boot]]]\n        timeout = {BOOT_TIMEOUT}\n"
                         + kvmhost.SMB_POOL, POLICIES)
-    site.lab.swallow("10.9.2.10", 2049)
-    rebooted = reboot(site)
+    site.lab.swallow_nothing()
+    rebooted = reboot(site, dead=("10.9.1.10", "10.9.2.10"))
     wait_autostarted(site, ("vm-smb",))
     yield rebooted
     site.lab.swallow_nothing()
