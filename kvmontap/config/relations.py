@@ -62,7 +62,7 @@ def _nfs(pool: Pool, wrong: Callable[..., None]) -> None:
     if pool.transport == "rdma" and pool.tls != "no":
         wrong("tls", "works over TCP only; choose transport = tcp or tls = no")
     if pool.type == "netfs":
-        for key, used in (("trunking", pool.trunking), ("mount", pool.boot.mount != "boot")):
+        for key, used in (("trunking", pool.trunking), ("mount", pool.boot.mount != "boot"), ("second server", len(pool.server) > 1)):
             if used:
                 wrong("type", f"netfs is mounted by libvirt itself, which knows no {key}; use type = dir")
 

@@ -132,7 +132,7 @@ KEYS: Dict[str, Tuple[Key, ...]] = {"ontap": ONTAP, "pools": POOL, "clusters": C
 # Which protocols each libvirt pool type makes sense for.
 POOL_TYPES: Dict[str, Tuple[str, ...]] = {
     "dir": PROTOCOLS,
-    "netfs": (NFS, SMB),
+    "netfs": (NFS,),  # libvirt mounts SMB as guest only
     "fs": BLOCK,
     "logical": BLOCK,
     "disk": BLOCK,

@@ -34,6 +34,7 @@ def bundle(config: Config, problems: Iterable[Problem] = (), owner: Optional[Own
                 links.update(more_links)
         except Exception as error:  # a bug of ours must not cost the other pools
             bugs.append(f"pool {pool.name}: {type(error).__name__}: {error}")
+    files.update(_mounted_by_libvirt(config))
     bugs += _errors(told, files, links)
     return Bundle(files, links, tuple(told), tuple(bugs))
 
@@ -46,6 +47,14 @@ def _errors(problems: List[Problem], files: Dict[str, str], links: Dict[str, str
     files.update(more_files)
     links.update(more_links)
     return []
+
+
+def _mounted_by_libvirt(config: Config) -> Dict[str, str]:
+    """libvirt autostarts its netfs pools as soon as it starts itself, which by its own units may be before the network is online."""
+    if not any(pool.protocol in FILE_PROTOCOLS and pool.type == "netfs" for pool in config.pools.values()):
+        return {}
+    text = f"{mount.HEADER}\n\n[Unit]\nAfter=network-online.target\nWants=network-online.target\n"
+    return {f"{service}.d/50-kvmontap-network.conf": text for service in ("libvirtd.service", "virtstoraged.service")}
 
 
 def mounted(pool: Pool, owner: Optional[Owner] = None) -> Mounted:

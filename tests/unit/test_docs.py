@@ -14,7 +14,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def test_the_pages_are_complete(tmp_path):
     subprocess.run([sys.executable, "docs/build-man", str(tmp_path)], cwd=ROOT, check=True)
     pages = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert set(pages) == {"kvmontap.8.md", "kvmontap.conf.5.md", "kvmontapd.8.md", "kvmontap-generator.8.md"}
+    assert set(pages) == {"kvmontap.8.md", "kvmontap.conf.5.md", "kvmontapd.8.md", "kvmontap-generator.8.md",
+                          "mount.kvmontap-nfs.8.md"}
     assert not any("<!--" in text for text in pages.values())
     for code in REASONS:
         assert f"**{code}** (" in pages["kvmontap.8.md"]
