@@ -95,7 +95,10 @@ def _take(step: str, pool: Pool, connection: Libvirt) -> None:
 def _look_at_all(config: Config, look: Optional[Look]) -> Dict[str, Tuple[Finding, ...]]:
     """The findings of each pool, looked at side by side: a mount that hangs costs its own time only."""
     # libvirt mounts a netfs pool itself, so before its start nothing is there to be looked at.
-    asked = [pool for pool in config.pools.values() if pool.type == xml.DIR]
+    # Looking at an automount mounts it: that is for whoever uses the pool, not for us at boot.
+    asked = [
+        pool for pool in config.pools.values() if pool.type == xml.DIR and (pool.autostart or pool.boot.mount != "automount")
+    ]
     found: Dict[str, Tuple[Finding, ...]] = {name: () for name in config.pools}
     if not asked:
         return found
