@@ -34,6 +34,15 @@ def snapshot(command: Callable[..., argparse.ArgumentParser], commands: argparse
     one.add_argument("--dry-run", action="store_true", help="tell what would be deleted and delete nothing")
     _finish(one, "prune")
 
+    one = command(below, "restore", "bring the disks of one VM back as they were in a snapshot")
+    one.add_argument("vm", metavar="VM", help="the VM, by name or UUID; it must be off unless --as is given")
+    one.add_argument("--from", required=True, dest="snapshot", metavar="SNAPSHOT", help="the snapshot")
+    one.add_argument("--disk", action="append", default=[], metavar="TARGET", help="only this disk (vda); may be given several times")
+    one.add_argument("--as", dest="new", default="", metavar="NEWNAME", help="leave the VM alone and define a second one of that name, off")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
+    one.set_defaults(action="snapshot", function="restore")
+
 
 def _finish(one: argparse.ArgumentParser, function: str) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")

@@ -46,6 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
     clients = Clients()
     try:
         functions: Dict[str, Callable[..., int]] = {"list": _list, "create": _create, "delete": _delete, "prune": _prune}
+        if arguments.function == "restore":
+            from kvmontap.cli import restore  # late: it needs the gate and libvirt's bindings
+
+            return restore.run(arguments, loaded.config, clients)
         return functions[arguments.function](arguments, loaded.config, clients)
     except _Fault as fault:
         print(f"kvmontap: {fault}", file=sys.stderr)

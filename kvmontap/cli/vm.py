@@ -9,8 +9,9 @@ from kvmontap.domain import DomainError, parse
 from kvmontap.gate.assemble import doctor
 from kvmontap.gate.configured import configured
 from kvmontap.config import load
+from kvmontap.host.match import Hit
 from kvmontap.host.probe import Prober
-from kvmontap.model import Domain
+from kvmontap.model import Domain, Finding
 from kvmontap.pools.libvirtd import Libvirt, Machine, PoolError
 
 
@@ -24,6 +25,8 @@ class Vm(NamedTuple):
     machine: Machine
     domain: Domain
     pools: Tuple[str, ...]  # names, in the order of the configuration
+    hits: Tuple[Hit, ...] = ()  # what of it lies on which pool
+    findings: Tuple[Tuple[str, Finding], ...] = ()  # (pool, what is wrong with it)
 
 
 def find(name: str, uri: str, conf: str) -> Vm:
@@ -50,4 +53,5 @@ def on_pools(machine: Machine, domain: Domain, conf: str) -> Vm:
         prober.close()
         clients.close()
     touched = {hit.pool for hit in seen.hits}
-    return Vm(machine, seen.domain, tuple(name for name in found.config.pools if name in touched))
+    findings = tuple((name, one) for name, health in seen.healths.items() for one in health.findings)
+    return Vm(machine, seen.domain, tuple(name for name in found.config.pools if name in touched), seen.hits, findings)

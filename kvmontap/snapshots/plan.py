@@ -39,8 +39,8 @@ def plan(
 ) -> Plan:
     """The requests for an event `reason` of `domain`, which touches `pools`.
 
-    `looks` and `images` (see Request) are by pool name, `clients` by array name.  A pool without an array takes none and is no cause for complaint, unless its
-    section requires one.
+    `looks` and `images` (see Request) are by pool name, `clients` by array name.  A pool without an array takes none and is no
+    cause for complaint, unless its section requires one.
     """
     requests: List[Request] = []
     findings = {}

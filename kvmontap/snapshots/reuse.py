@@ -18,8 +18,8 @@ Why that is enough.
 4. Fresh.  `stat --cached=never` is statx(2) with AT_STATX_FORCE_SYNC: the NFS and SMB clients flush what this host has written
    and ask the server, whatever they have cached.  Every question has an argument of its own, so none is ever answered with the
    answer to an earlier one.
-5. S is there.  What retention deletes has a younger snapshot of the same reason beside it, and while the images have not changed since F1 that
-   one holds the same.  (A snapshot that somebody deletes by hand within `reuse` seconds is not missed.)
+5. S is there.  What retention deletes has a younger snapshot of the same reason beside it, and while the images have not changed
+   since F1 that one holds the same.  (A snapshot that somebody deletes by hand within `reuse` seconds is not missed.)
 
 GFS2 leaves no trace of O_DIRECT writes, OCFS2 has the stamps of the writing hosts' clocks, block devices have none: never there.
 Whatever fails, hangs, is late, unusual or unknown is doubt, and doubt is a new snapshot.  Everything is forgotten with the process.

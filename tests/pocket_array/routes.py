@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Callable, NamedTuple, Optional
 
 from .exchange import ApiError
-from .rooms import cluster, network, records, snapshots, svm, volumes
+from .rooms import cluster, files, network, records, snapshots, svm, volumes
 
 _SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
 
@@ -35,6 +35,7 @@ ROUTES = (
     Route("GET", _SNAPSHOTS + "/{uuid}", snapshots.get_snapshot),
     Route("PATCH", _SNAPSHOTS + "/{uuid}", snapshots.patch_snapshot),
     Route("DELETE", _SNAPSHOTS + "/{uuid}", snapshots.delete_snapshot),
+    Route("POST", "/api/storage/file/clone", files.post_clone),
     Route("GET", "/api/snapmirror/relationships", records.list_relationships),
     Route("GET", "/api/protocols/nfs/export-policies", records.list_policies),
     Route("GET", "/api/protocols/cifs/shares", records.list_shares),

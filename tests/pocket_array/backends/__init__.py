@@ -7,6 +7,7 @@ A back end is an object with
     delete(volume, snapshot)     may raise ApiError; idempotent
     modify(volume, snapshot, old_name)   name, comment, label or expiry have changed
     set_state(volume, state)     the volume goes online or offline
+    clone_file(volume, source, destination, overwrite)   may raise ApiError; only where there are files
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any
 
 
 def make(description: dict) -> Any:
-    """A back end from {"kind": "memory"} or {"kind": "btrfs", "subvolume": ..., "snapshots": ...}."""
-    from . import btrfs, memory  # they import what imports this
+    """A back end from {"kind": "memory"}, {"kind": "btrfs", "subvolume": ..., "snapshots": ...} or
+    {"kind": "copies", "directory": ..., "snapshots": ...}."""
+    from . import btrfs, copies, memory  # they import what imports this
 
     options = dict(description)
     kind = options.pop("kind", "memory")
-    kinds = {"memory": memory.Memory, "btrfs": btrfs.Btrfs}
+    kinds = {"memory": memory.Memory, "btrfs": btrfs.Btrfs, "copies": copies.Copies}
     if kind not in kinds:
         raise ValueError(f"there is no back end {kind}; there are {', '.join(sorted(kinds))}.")
     return kinds[kind](**options)

@@ -14,6 +14,7 @@ from typing import Any, Iterable
 
 from ..exchange import ApiError
 from . import hook
+from .clone import clone
 
 BOOKS = ".pocket-snapshots.json"
 SECONDS = 120
@@ -107,3 +108,6 @@ class Btrfs:
 
     def set_state(self, volume: Any, state: str) -> None:
         hook.run(volume, state)
+
+    def clone_file(self, volume: Any, source: str, destination: str, overwrite: bool) -> None:
+        clone(self.subvolume, self.snapshots, source, destination, overwrite)
