@@ -43,6 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     elif loaded.problems and not loaded.config.pools:
         print(f"kvmontap: {loaded.problems[0]}", file=sys.stderr)
         return 1
+    if arguments.function == "prune" and any(problem.fatal for problem in loaded.problems):
+        # A mistyped keep= counts as the default, and a pool that is left out may share a volume with one that is not.
+        print(f"kvmontap: nothing is deleted while {arguments.config} has problems, since what it wants kept is not certain; "
+              "run: kvmontap check", file=sys.stderr)
+        return 1
     clients = Clients()
     try:
         functions: Dict[str, Callable[..., int]] = {"list": _list, "create": _create, "delete": _delete, "prune": _prune}

@@ -8,7 +8,7 @@ import stat
 import sys
 import threading
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from kvmontap import applied, hook, service
 from kvmontap.daemon import retention
@@ -43,7 +43,13 @@ def main(argv: Optional[List[str]] = None) -> int:
         retention.tell(report)
 
     keeper = Housekeeper(thinned_out, retention.fault)
-    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, keeper.taken, reuse)
+
+    def taken(*about: Any) -> None:
+        # While the file is wrong anywhere, nobody knows for certain what it wants kept: a mistyped keep= counts as the default.
+        if not configuration.current().problems:
+            keeper.taken(*about)
+
+    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, taken, reuse)
 
     def ready() -> None:
         service.notify("READY=1")

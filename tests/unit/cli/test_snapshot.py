@@ -44,8 +44,8 @@ target = /mnt/kvmontap-test-never-mounted-3
 def run(tmp_path, pocket):
     def call(*arguments, user=("kvmontap", "pässword-1"), **more):
         conf = tmp_path / "k.conf"
-        conf.write_text(CONF.format(
-            address=pocket.host, user=user[0], password=secret(tmp_path / "password", user[1]), ca=pocket.ca))  # fmt: skip
+        text = CONF.format(address=pocket.host, user=user[0], password=secret(tmp_path / "password", user[1]), ca=pocket.ca)
+        conf.write_text(text + more.get("conf", ""))
         done = subprocess.run(
             [sys.executable, "-m", "kvmontap", "snapshot", arguments[0], "--config", str(conf), *arguments[1:]], cwd=ROOT,
             capture_output=True, text=True, check=False, timeout=120, stdin=more.get("stdin", subprocess.DEVNULL))  # fmt: skip
@@ -139,3 +139,14 @@ def test_prune_that_needs_an_approval_or_a_right(run, pocket):
     assert done.returncode == 1 and "[retention.approval]" in done.stderr and "multi-admin-verify" in done.stderr
     done = run("prune", user=("limited", "limited-1"))
     assert done.returncode == 1 and "(ONTAP 6)" in done.stderr and len(names(pocket)) == 3
+
+
+@pytest.mark.parametrize("wrong", [
+    "[snapshots]\nkeep = 10O\n", "[snapshots]\nkep-days = 0\n", "[snapshot]\nkeep = 100\n", "[[b]]\nprotocol = nfs\n",
+])  # fmt: skip
+def test_nothing_is_deleted_while_the_file_is_wrong(run, pocket, wrong):
+    """A mistyped keep = 100 must not delete all but the default's 20."""
+    plant(pocket, (40, {}), (0, {}))
+    done = run("prune", conf=wrong)
+    assert done.returncode == 1 and "nothing is deleted while" in done.stderr and len(names(pocket)) == 2
+    assert run("list", conf=wrong).stdout.count("-start-") == 2
