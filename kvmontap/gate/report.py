@@ -49,7 +49,7 @@ def lines(event: Event, verdict: Verdict) -> List[Line]:
             made.append(Line(WARNING, text, {"MESSAGE_ID": LET_THROUGH, "KVMONTAP_CODE": verdict.code, **about}))
     for snapshot in verdict.snapshots:
         text = f"VM {event.name}: snapshot before {event.op} of volume {snapshot}"
-        made.append(Line(INFO, text, {"MESSAGE_ID": SNAPSHOT, "KVMONTAP_SNAPSHOT": snapshot, **about}))
+        made.append(Line(INFO, text, {"MESSAGE_ID": SNAPSHOT, "KVMONTAP_SNAPSHOT": snapshot.partition(" (")[0], **about}))
     return made
 
 
