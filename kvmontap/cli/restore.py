@@ -191,7 +191,9 @@ def _second(arguments: argparse.Namespace, found: vms.Vm, files: Sequence[File],
     moves = _bring(files, finals, restoring)
     for one, move in zip(files, moves):
         like(move.temporary, one.path)
-    restoring.name(found.machine.name, new, moves, lambda: libvirt.define_machine(new, text))
+    restoring.name(
+        found.machine.name, new, moves, lambda: libvirt.define_machine(new, text), lambda name: libvirt.known(name) is not None
+    )
     print(f"VM {new} is defined, off, with: " + ", ".join(f"{name} {path}" for name, path in images.items()))
 
 

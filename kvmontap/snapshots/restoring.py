@@ -107,8 +107,13 @@ class Restoring:
             self._replace(move)
         self._forget()
 
-    def name(self, vm: str, new: str, moves: Iterable[Move], define: Callable[[], None]) -> None:
-        """Gives each temporary file its new name, which must be free, then defines the VM that uses them; all or nothing."""
+    def name(
+        self, vm: str, new: str, moves: Iterable[Move], define: Callable[[], None], is_defined: Callable[[str], bool]
+    ) -> None:
+        """Gives each temporary file its new name, which must be free, then defines the VM that uses them; all or nothing.
+
+        Where define() fails and is_defined() does too, nobody knows whether the VM has its files: the next run finds out.
+        """
         several = tuple(moves)
         for move in several:
             if os.path.lexists(move.final):
@@ -119,9 +124,12 @@ class Restoring:
                 os.rename(move.temporary, move.final)
             define()
         except BaseException:
-            for move in several:
-                if not os.path.lexists(move.temporary):
-                    _remove(move.final)
+            if not is_defined(new):
+                for move in several:
+                    if os.path.lexists(move.temporary):
+                        _remove(move.temporary)
+                    else:
+                        _remove(move.final)
             self._forget()
             raise
         self._forget()

@@ -111,7 +111,7 @@ def test_killed_anywhere_beside(vm):
 
     def work():
         with Restoring(UUID, vm.state) as it:
-            it.name("vm1", "new", moves, known.touch)
+            it.name("vm1", "new", moves, known.touch, lambda name: known.exists())
 
     def check(died):
         with Restoring(UUID, vm.state) as it:
@@ -138,15 +138,30 @@ def test_a_vm_that_cannot_be_defined_leaves_nothing(vm):
     moves = vm.bring([str(vm.directory / "new.img")])
     with Restoring(UUID, vm.state) as it:
         with pytest.raises(RestoreError):
-            it.name("vm1", "new", moves, define)
+            it.name("vm1", "new", moves, define, lambda name: False)
         assert set(vm.contents()) == {"a.img", "b.img"} and it.recover(vm.images, bool) == ()
+
+
+def test_a_vm_that_was_defined_though_the_answer_got_lost_keeps_its_files(vm):
+    def define():
+        raise RestoreError("the connection to libvirt is gone")
+
+    def unknown(name):
+        raise RestoreError("the connection to libvirt is gone")
+
+    moves = vm.bring([str(vm.directory / "new.img")])
+    with Restoring(UUID, vm.state) as it:
+        with pytest.raises(RestoreError):
+            it.name("vm1", "new", moves, define, unknown)
+        assert it.recover(vm.images, lambda name: True) == () and vm.contents()["new.img"] == "then"
+        assert it.recover(vm.images, lambda name: False) == ()
 
 
 def test_a_name_that_is_taken_is_never_overwritten(vm):
     moves = vm.bring()
     with Restoring(UUID, vm.state) as it:
         with pytest.raises(RestoreError, match="a.img is there already"):
-            it.name("vm1", "new", moves, lambda: None)
+            it.name("vm1", "new", moves, lambda: None, lambda name: False)
         it.drop(moves)
     assert vm.contents() == {"a.img": "now", "b.img": "now"}
 
