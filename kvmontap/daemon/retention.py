@@ -1,9 +1,9 @@
 """What retention did in the background, for the journal."""
 
 from kvmontap import service
+from kvmontap.gate.report import RETENTION
 from kvmontap.snapshots.prune import Report
 
-RETENTION = "5a3f0d1f7bd64a0f9f6d0a4a1c8ce2b7"
 _NAMED = 5  # names in one line
 
 

@@ -63,6 +63,12 @@ def text() -> str:
             "kvmontapd read its configuration",
             "What is wrong with it is told by: kvmontap check",
         ),
+        (
+            report.RETENTION,
+            "kvmontap looked at the old snapshots of a volume",
+            "Volume: @KVMONTAP_VOLUME@\n\nWhat goes and what stays is decided by keep and keep-days in kvmontap.conf(5); all of it is shown by:"
+            "\nkvmontap snapshot prune --dry-run",
+        ),
     )
     return "\n".join(_HEAD.format(id=identity, subject=subject, text=body) for identity, subject, body in entries)
 
