@@ -66,8 +66,8 @@ def text() -> str:
         (
             report.RETENTION,
             "kvmontap looked at the old snapshots of a volume",
-            "Volume: @KVMONTAP_VOLUME@\n\nWhat goes and what stays is decided by keep and keep-days in kvmontap.conf(5); all of it is shown by:"
-            "\nkvmontap snapshot prune --dry-run",
+            "Volume: @KVMONTAP_VOLUME@\n\nWhat goes and what stays is decided by keep and keep-days in kvmontap.conf(5);"
+            "\nall of it is shown by: kvmontap snapshot prune --dry-run",
         ),
     )
     return "\n".join(_HEAD.format(id=identity, subject=subject, text=body) for identity, subject, body in entries)
