@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Iterator
 
@@ -25,11 +26,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 @pytest.fixture(scope="session")
 def booted(request: pytest.FixtureRequest) -> Iterator[Site]:
     """The site right after host1's first boot from the installed package; saved in that state."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    started = time.monotonic()
+    plugins = request.config.pluginmanager
+    terminal, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+    started, one_at_a_time = time.monotonic(), threading.Lock()
 
     def progress(text: str) -> None:
-        terminal.write_line(f"[{time.monotonic() - started:5.0f} s] {text}")
+        with one_at_a_time, capture.global_and_fixture_disabled():
+            terminal.write_line(f"[{time.monotonic() - started:5.0f} s] {text}")
+            terminal.flush()
 
     site = sites.build(progress)
     try:

@@ -29,7 +29,8 @@ VMS = {"storage": (10, 640), "host1": (11, 1024), "host2": (12, 1024)}
 HOSTS = ("host1", "host2")
 ARRAY_DISK_BYTES = 4 << 30
 STATE = "ready"  # saved by save(), for resume()
-FRESH = "fresh"  # a VM after its first boot, kept beside the image for every lab
+FRESH = "fresh"  # label of a VM after its first boot, kept beside the image for every lab
+KEPT = "kept"
 #: One image serves all; what only a KVM host needs is left out of the storage VM's boot.
 NOT_ON_STORAGE = ("libvirtd.service", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket",
                   "libvirt-guests.service", "virtlogd.socket", "virtlogd-admin.socket",
@@ -85,10 +86,11 @@ class Lab:
         """The second KVM host."""
         return self.vms["host2"]
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, label: str = FRESH) -> None:
         """Boot VMs at the same time and wait until commands can be run in each.
 
-        The storage VM holds the networks: it is started with or before the hosts.
+        The storage VM holds the networks: it is started with or before the hosts. Where a state of that label was
+        kept, a VM goes on from there and boots otherwise; see `kept` and `keep`.
         """
         started = time.monotonic()
         booting = []
@@ -96,7 +98,7 @@ class Lab:
             if name != "storage" and "storage" not in self.vms:
                 raise LabError("the storage VM holds the networks: start it with or before the hosts")
             vm = self._vm(name)
-            if not self._take_fresh(vm):
+            if not self._take(vm, label):
                 self._make_disks(name)
                 vm.start()
                 booting.append(name)
@@ -104,10 +106,13 @@ class Lab:
             self.progress(f"lab: {', '.join(booting)} booting ({self.accelerator})")
         for name in names:
             self.vms[name].wait_up()
-            how = "up" if name in booting else "resumed from its first boot"
+            how = "up" if name in booting else "resumed"
             self.progress(f"lab: {name} {how} after {time.monotonic() - started:.0f} s")
         for name in names:
-            (self._keep_fresh if name in booting else _set_clock)(self.vms[name])
+            if name in booting:
+                self.keep(name)
+            else:
+                _set_clock(self.vms[name])
 
     def stop(self, name: str) -> None:
         """Pull the plug of one VM and forget its disks."""
@@ -201,52 +206,57 @@ class Lab:
         if self.array:
             self.array.attach()
 
-    def _fresh(self, vm: VM) -> Path:
-        """Where the disk of a VM that has just booted for the first time is kept, memory included."""
-        version = subprocess.run(["qemu-system-x86_64", "--version"], check=True, text=True,
-                                 stdout=subprocess.PIPE).stdout
-        argv = "\0".join(vm.argv).replace(str(self.directory), "").replace(str(self.sockets), "")
-        key = hashlib.sha256(f"{version}\0{argv}".encode()).hexdigest()[:16]
-        return self.image.directory / f"fresh-{vm.name}-{key}.qcow2"
+    def kept(self, name: str, label: str = FRESH) -> bool:
+        """Whether `start` would find a state of that label for a VM."""
+        return self._place(self.vms.get(name) or self._describe(name), label).exists()
 
-    def _take_fresh(self, vm: VM) -> bool:
-        """Go on from the state that another lab kept; False where there is none."""
-        kept = self._fresh(vm)
-        disks = _disks(self.directory, vm.name)
-        try:
-            for disk, source in zip(disks, _beside(kept, len(disks))):
-                subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, disk], check=True,
-                               stderr=subprocess.DEVNULL)
-            vm.start(resume=FRESH)
-        except (subprocess.CalledProcessError, LabError):
-            return False
-        return True
+    def keep(self, name: str, label: str = FRESH) -> None:
+        """Keep a VM's state, memory included, so that later labs go on from it; it runs on.
 
-    def _keep_fresh(self, vm: VM) -> None:
-        """Keep the state of a VM that has just booted, so that the next lab need not boot it.
-
-        Only where the CPU is emulated: a state saved under KVM is bound to the machine's CPU, and booting is
-        quick there.
+        To be called while it has nothing open on another VM. Only where the CPU is emulated: a state saved under
+        KVM is bound to the machine's CPU, and booting is quick there.
         """
         if self.accelerator == "kvm":
             return
+        vm = self.vms[name]
         vm.wait_for("s=$(systemctl is-system-running); [ $s = running ] || [ $s = degraded ]", 300,
                     "boot is over")
-        kept = self._fresh(vm)
-        disks = _disks(self.directory, vm.name)
+        place = self._place(vm, label)
+        disks = _disks(self.directory, name)
         vm.run("sync")
         vm.qmp("stop")
         try:
-            said = vm.qmp.monitor(f"savevm {FRESH}").strip()
+            said = vm.qmp.monitor(f"savevm {KEPT}").strip()
             if said:
-                raise LabError(f"{vm.name}: savevm: {said}")
+                raise LabError(f"{name}: savevm: {said}")
             # the main disk last: with it, the state is there
-            for disk, target in reversed(list(zip(disks, _beside(kept, len(disks))))):
+            for disk, target in reversed(list(zip(disks, _beside(place, len(disks))))):
                 draft = target.with_name(f"new-{os.getpid()}-{target.name}")
                 subprocess.run(["cp", "--sparse=always", "--reflink=auto", disk, draft], check=True)
                 os.rename(draft, target)
         finally:
             vm.qmp("cont")
+
+    def _place(self, vm: VM, label: str) -> Path:
+        """Where the state of a VM is kept: QEMU, its command line and the image decide whether it fits."""
+        version = subprocess.run(["qemu-system-x86_64", "--version"], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout
+        argv = "\0".join(vm.argv).replace(str(self.directory), "").replace(str(self.sockets), "")
+        key = hashlib.sha256(f"{version}\0{argv}".encode()).hexdigest()[:16]
+        return self.image.directory / f"{label}-{vm.name}-{key}.qcow2"
+
+    def _take(self, vm: VM, label: str) -> bool:
+        """Go on from the state that another lab kept; False where there is none."""
+        place = self._place(vm, label)
+        disks = _disks(self.directory, vm.name)
+        try:
+            for disk, source in zip(disks, _beside(place, len(disks))):
+                subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, disk], check=True,
+                               stderr=subprocess.DEVNULL)
+            vm.start(resume=KEPT)
+        except (subprocess.CalledProcessError, LabError):
+            return False
+        return True
 
     # -- making VMs ----------------------------------------------------------------------------
 
@@ -259,11 +269,14 @@ class Lab:
             _qemu_img("create", "-q", "-f", "qcow2", path, ARRAY_DISK_BYTES)
 
     def _vm(self, name: str) -> VM:
+        self.vms[name] = self._describe(name)
+        return self.vms[name]
+
+    def _describe(self, name: str) -> VM:
         number, memory = VMS[name]
-        self.vms[name] = VM(Machine(
+        return VM(Machine(
             name, number, memory, tuple(self._qemu(name, number, memory)), self.directory,
             self.sockets, self.image.ssh_key, (CONTROL_PORT,) if name == "storage" else ()))
-        return self.vms[name]
 
     def _qemu(self, name: str, number: int, memory: int) -> list[str]:
         # emulated svm would only have libvirt ask QEMU everything twice, for KVM too

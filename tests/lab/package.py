@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Optional
 
 from . import runner
 from .image import Progress
@@ -17,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 #: Neither the tests nor version control end up in the package.
 _OUTSIDE = {".git", ".ci", "tests", "__pycache__"}
 KEEP = 3
+
+
+def built() -> Optional[Path]:
+    """The .deb for the tree as it is now, where it has been built already."""
+    return next((runner.cache_directory() / "packages" / _key()).glob("kvmontap_*.deb"), None)
 
 
 def build(progress: Progress = print) -> Path:

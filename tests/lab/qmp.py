@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -20,8 +21,12 @@ class Qmp:
         self._socket = _connect(path, time.monotonic() + timeout)
         self._socket.settimeout(60)
         self._stream = self._socket.makefile("rw", encoding="utf-8")
-        self._stream.readline()  # the greeting
-        self("qmp_capabilities")
+        try:
+            self._stream.readline()  # the greeting
+            self("qmp_capabilities")
+        except (OSError, RuntimeError):
+            self.close()
+            raise
 
     def __call__(self, command: str, **arguments: Any) -> Any:
         """Run one QMP command and return its answer; events in between are dropped."""
@@ -43,7 +48,8 @@ class Qmp:
 
     def close(self) -> None:
         """Close the connection; QEMU goes on."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # what is left in its buffer has no reader any more
+            self._stream.close()
         self._socket.close()
 
 

@@ -61,7 +61,7 @@ class VM:
         self._port = 0
         #: port of the VM -> port on 127.0.0.1 here
         self.forwarded: dict[int, int] = {}
-        self.qmp: Qmp
+        self.qmp: Qmp  # from start() on
 
     # -- the process ---------------------------------------------------------------------------
 
@@ -114,9 +114,10 @@ class VM:
             try:
                 self.qmp = Qmp(qmp)
                 return
-            except RuntimeError:
+            except (OSError, RuntimeError):
                 self._process.kill()
                 self._process.wait()
+                self._process = None
                 said = log.read_text(errors="replace").strip()
                 if "host forwarding" not in said:
                     break
