@@ -30,7 +30,6 @@ NFS_POOL = """\
     trunking = yes
     ontap = prod
 """
-# libvirt runs QEMU as its own user, and an SMB mount has one owner for all files: it must be that one
 SMB_POOL = """\
     [[kvmsmb01]]
     protocol = smb
@@ -38,7 +37,6 @@ SMB_POOL = """\
     share = kvmsmb01
     credentials = /etc/kvmontap/smb.credentials
     max-channels = 4
-    options = uid=libvirt-qemu,gid=libvirt-qemu
     ontap = prod
 """
 

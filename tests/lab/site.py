@@ -19,12 +19,13 @@ from .lab import Lab
 
 POOLS = kvmhost.NFS_POOL + kvmhost.SMB_POOL
 # Emulated CPUs are ten times slower than real ones, and the first VM of a boot also pays for the
-# start of kvmontapd and for loading the array's client library.
+# start of kvmontapd and for loading the array's client library.  reuse = 0: one snapshot for each start, which tests count.
 POLICIES = """\
 [gate]
 timeout = 30
 [snapshots]
 timeout = 40
+reuse = 0
 """
 #: guests: name -> (source, libvirt pool or "", autostart)
 GUESTS = {

@@ -32,7 +32,7 @@ def allowed(site: Site, name: str) -> None:
 
 def policies(extra: str) -> str:
     """The lab's policies with some keys replaced: "[gate] key = value" per line."""
-    sections = {"gate": {"timeout": "30"}, "snapshots": {"timeout": "40"}}
+    sections = {"gate": {"timeout": "30"}, "snapshots": {"timeout": "40", "reuse": "0"}}
     for line in extra.splitlines():
         section, _, setting = line.strip().partition("] ")
         key, _, value = setting.partition(" = ")
@@ -46,6 +46,18 @@ def test_a_start_takes_exactly_one_snapshot(site: Site) -> None:
     allowed(site, "vm-vol")
     after = site.array.snapshots("kvmnfs01")
     assert after[:-1] == before and len(after) == len(before) + 1
+
+
+def test_one_snapshot_serves_further_starts_until_an_image_changes(site: Site) -> None:
+    site.host.configure(POOLS, policies("[snapshots] reuse = 600"))
+    allowed(site, "vm-vol")
+    before = site.array.snapshots("kvmnfs01")
+    allowed(site, "vm-vol")
+    assert site.array.snapshots("kvmnfs01") == before
+    # The server writes into the image: nothing on this host has seen it happen.
+    site.lab.storage.run("printf x | dd of=/kvmnfs01/vm-vol.img bs=1 seek=4096 conv=notrunc status=none")
+    allowed(site, "vm-vol")
+    assert len(site.array.snapshots("kvmnfs01")) == len(before) + 1
 
 
 def test_a_vm_without_a_pool_of_ours_asks_the_array_nothing(site: Site) -> None:
