@@ -52,6 +52,15 @@ class Asking:
         with self._change:
             return self._answered.get(host, "")
 
+    def failed(self, host: str) -> bool:
+        """Whether `host` has been asked and has not answered so far."""
+        with self._change:
+            return host in self._errors and host not in self._answered
+
+    def place(self, host: str) -> Tuple[str, int]:
+        """Where `host` is asked: host and port."""
+        return host, self._port
+
     def error(self, host: str) -> str:
         """Why `host` has not answered yet."""
         with self._change:
@@ -60,7 +69,7 @@ class Asking:
     def _ask(self, host: str) -> None:
         while not self._stopped.is_set():
             try:
-                address = handshake(host, self._port, ONE_TRY)
+                address = handshake(*self.place(host), ONE_TRY)
             except OSError as error:
                 with self._change:
                     self._errors[host] = said(error)

@@ -11,7 +11,7 @@ from typing import Dict, List, Optional
 
 from kvmontap.config import load, parse, path_from_environment
 from kvmontap.config.table import POLICIES
-from kvmontap.model import FILE_PROTOCOLS, Boot, Loaded, Pool
+from kvmontap.model import Boot, Cluster, Loaded, Pool
 
 PATH = "/run/kvmontap/applied.conf"
 # What the gate and the snapshots need, and names of sections that the record does not have.
@@ -21,6 +21,11 @@ _LEFT_OUT = ("name", "boot", "gate", "snapshots", "ontap", "volume", "hosted_on"
 def path() -> str:
     """KVMONTAP_APPLIED, or the file of the installed package."""
     return os.environ.get("KVMONTAP_APPLIED") or PATH
+
+
+def clusters(file: Optional[str] = None) -> Dict[str, Cluster]:
+    """The recorded clusters."""
+    return load(file or path()).config.clusters
 
 
 def read(file: Optional[str] = None) -> Dict[str, Pool]:
@@ -52,17 +57,25 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
-def text(pools: Dict[str, Pool]) -> str:
-    """`pools` as a configuration: parse(text(pools)).config.pools has the same units."""
-    lines = ["# Recorded by kvmontap-applied.service; not to be edited", "[pools]"]
+def text(pools: Dict[str, Pool], clusters: Optional[Dict[str, Cluster]] = None) -> str:
+    """`pools` and the clusters that they name as a configuration: parse(text(...)).config.pools has the same units."""
+    used = {pool.cluster for pool in pools.values()}
+    described = ["[clusters]"] if used - {""} else []
+    for cluster in (clusters or {}).values():
+        described += _cluster(cluster) if cluster.name in used else []
+    lines = ["# Recorded by kvmontap-applied.service; not to be edited", *described, "[pools]"]
     for pool in pools.values():
-        if pool.protocol in FILE_PROTOCOLS:
-            section = _section(pool)
-            # What cannot be written so that it reads back the same is better not recorded.
-            back = parse("\n".join(["[pools]"] + section)).config.pools.get(pool.name)
-            if back is not None and _same(back, pool):
-                lines += section
+        section = _section(pool)
+        # What cannot be written so that it reads back the same is better not recorded.
+        back = parse("\n".join(described + ["[pools]"] + section)).config.pools.get(pool.name)
+        if back is not None and _same(back, pool):
+            lines += section
     return "\n".join(lines) + "\n"
+
+
+def _cluster(cluster: Cluster) -> List[str]:
+    return [f"[[{cluster.name}]]", f"stack = {cluster.stack}", f"heartbeat-threshold = {cluster.heartbeat_threshold}", "[[[nodes]]]",
+            *(f"{node.name} = {node.address}, {node.port}, {node.number}" for node in cluster.nodes)]
 
 
 def _same(one: Pool, other: Pool) -> bool:
@@ -102,13 +115,15 @@ def _quoted(value: str) -> str:
 def record(conf: str, file: str) -> None:
     """Write to `file` the pools of the configuration at `conf`, and those of its broken sections as they were recorded before."""
     loaded = load(conf)
-    pools = {**loaded.config.pools, **carried(loaded, read(file))}
+    before = load(file).config
+    pools = {**loaded.config.pools, **carried(loaded, before.pools)}
+    known = {**before.clusters, **loaded.config.clusters}
     os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
     temporary = f"{file}.{os.urandom(6).hex()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text(pools))
+            stream.write(text(pools, known))
         os.rename(temporary, file)
     except BaseException:
         os.unlink(temporary)

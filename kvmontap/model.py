@@ -124,6 +124,7 @@ class Pool(NamedTuple):
     boot: Boot = Boot()
     gate: Gate = Gate()
     snapshots: Snapshots = Snapshots()
+    nqn: Tuple[str, ...] = ()
 
 
 class Node(NamedTuple):

@@ -60,6 +60,14 @@ REASONS: Dict[str, Reason] = {
     "transport.stuck": Reason(
         DEGRADED, "requests to {address} are stuck ({queued} waiting)", "check that LIF and its network"
     ),
+    "path.none": Reason(
+        FAILED, "no path to {device} is up ({states})", "check the network, the LIFs and the mapping, then run: systemctl reload {unit}"
+    ),
+    "path.missing": Reason(
+        DEGRADED,
+        "{have} of {wanted} paths to {device} are up, missing: {missing}",
+        "check that portal and its network, then run: systemctl reload {unit}",
+    ),
     "image.chain-unknown": Reason(
         DEGRADED,
         "what lies beneath {image} is not known: {error}",

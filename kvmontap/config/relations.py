@@ -71,6 +71,8 @@ def _block(pool: Pool, clusters: Dict[str, Cluster], wrong: Callable[..., None])
     names = [key for key, value in (("wwid", pool.wwid), ("namespace", pool.namespace), ("device", pool.device)) if value]
     if len(names) > 1:
         wrong(names[1], f"and {names[0]} both name the device; keep one")
+    if pool.device and pool.partition:
+        wrong("partition", "means nothing beside device =; name the partition's own device")
     shared = pool.filesystem in ("ocfs2", "gfs2")
     if pool.type in ("dir", "fs"):
         if pool.filesystem == "none":

@@ -214,7 +214,22 @@ def _cluster(where: Tuple[str, str], body, report: Reporter) -> Optional[Cluster
         for value in sorted({one for one in seen if seen.count(one) > 1}, key=str):
             report.tell(where + ("nodes",), "", f"gives the {attribute} {value} to two nodes")
             sound = False
-    return Cluster(where[1], nodes=tuple(nodes), **values) if sound else None
+    record = Cluster(where[1], nodes=tuple(nodes), **values)
+    for key, reason in _o2cb(record) if record.stack == "o2cb" else ():
+        report.tell(where, key, reason)
+        sound = False
+    return record if sound else None
+
+
+def _o2cb(cluster: Cluster) -> List[Tuple[str, str]]:
+    """What the o2cb stack cannot take."""
+    wrong = []
+    if len(cluster.name) > 16 or not all(char.isascii() and char.isalnum() for char in cluster.name):
+        wrong.append(("", f"the name {cluster.name!r} cannot be an o2cb cluster's; take up to 16 letters and digits"))
+    for node in cluster.nodes:
+        if ":" in node.address or node.address.strip("0123456789."):
+            wrong.append(("", f"node {node.name} has the address {node.address}; o2cb takes an IPv4 address"))
+    return wrong
 
 
 def _node(name: str, raw, position: int) -> Node:

@@ -72,6 +72,8 @@ POOL = (
         (ISCSI, "nvme-tcp", "nvme-rdma"), needed=(ISCSI, "nvme-tcp", "nvme-rdma"), example="172.21.37.14, 172.21.37.15"),
     Key("iqn", "words", "", "iSCSI target names; without it every target that the portals offer", (ISCSI,),
         example="iqn.1992-08.com.netapp:sn.0123456789abcdef:vs.3"),
+    Key("nqn", "words", "", "NVMe subsystem names; without it every subsystem that the portals offer", ("nvme-tcp", "nvme-rdma"),
+        example="nqn.1992-08.com.netapp:sn.0123456789abcdef:subsystem.kvm"),
     Key("chap-file", "secret", "", "File with username= and password=, and username-in= and password-in= for mutual CHAP, readable "
         "by root only", (ISCSI,), example="/etc/kvmontap/chap"),
     Key("ctrl-loss-tmo", "integer", "-1", "Seconds until an NVMe controller without connection is given up; -1 = never", NVME,

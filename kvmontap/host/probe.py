@@ -16,9 +16,10 @@ import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from kvmontap import command
-from kvmontap.host import address, match, mountinfo, nfs
+from kvmontap.host import address, block, match, mountinfo, nfs
 from kvmontap.model import NFS, SMB, Finding, Pool
 from kvmontap.reasons import finding
+from kvmontap.units.block import FILESYSTEMS
 from kvmontap.units.escape import path_unit
 
 STAT = "/usr/bin/stat"
@@ -55,13 +56,14 @@ class Prober:
         self.commands = commands if commands is not None else command.Commands(locks=locks)
         self._mounts = mounts if mounts is not None else lambda: mountinfo.read(root)
         self._transports = nfs.Transports(root)
+        self._root = root
 
     def check(self, pool: Pool, deadline: float) -> Tuple[Finding, ...]:
         """What is wrong with the pool's mount, nothing when all is well; by `deadline` (time.monotonic()).
 
         Bursts share one question to the server: an answer counts for about a second.
         """
-        if pool.protocol not in _TYPES:
+        if not known(pool):
             return (finding("pool.not-attached", pool=pool.name, protocol=pool.protocol),)
         try:
             mounts = self._mounts()
@@ -92,11 +94,12 @@ class Prober:
     def _mounted(self, pool: Pool, mount: mountinfo.Mount, deadline: float) -> Tuple[Finding, ...]:
         """What is wrong with what is mounted, as mountinfo tells it."""
         fields = {"target": pool.target, "unit": path_unit(pool.target, "mount")}
-        if mount.fstype not in _TYPES[pool.protocol]:
-            wanted = " or ".join(_TYPES[pool.protocol])
+        types = _TYPES.get(pool.protocol) or (pool.filesystem,)
+        if mount.fstype not in types:
+            wanted = " or ".join(types)
             return (finding("mount.wrong-type", found=_shown(mount.fstype), wanted=wanted, **fields),)
-        found: Tuple[Finding, ...] = ()
-        right = self._right_source(pool, mount, deadline)
+        found: Tuple[Finding, ...] = () if pool.protocol in _TYPES else block.check(pool, mount, self._root)
+        right = self._right_source(pool, mount, deadline) if pool.protocol in _TYPES else True
         if not right:
             code = "mount.wrong-source" if right is False else "mount.unverified"
             shown = _shown(mount.what + ("" if mount.root == "/" else f" ({mount.root})"))
@@ -155,6 +158,11 @@ class Prober:
         # A new mount in the place of a dead one (umount -l) is another question: it must not wait for the old one.
         argv = (STAT, "-f", "-c", "%S %b %a %c %d", "--", target)
         return self.commands.run(_key(target, mount), argv, deadline, self._patience)
+
+
+def known(pool: Pool) -> bool:
+    """Whether the pool can be checked: a file protocol's, or one on a file system that we mount."""
+    return pool.protocol in _TYPES or (pool.type == "dir" and pool.filesystem in FILESYSTEMS)
 
 
 def _key(target: str, mount: mountinfo.Mount) -> Tuple[str, str, int]:

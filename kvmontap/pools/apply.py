@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from kvmontap.host import mountinfo
-from kvmontap.host.probe import Prober
-from kvmontap.model import FILE_PROTOCOLS, Config, Finding, Pool
+from kvmontap.host.probe import Prober, known
+from kvmontap.model import Config, Finding, Pool
 from kvmontap.pools import xml
 from kvmontap.pools.libvirtd import Libvirt, PoolError
 from kvmontap.pools.plan import ABSENT, AUTOSTART, BUILD, DEFINE, SILENT, START, STOP, Plan, State, plan
@@ -113,7 +113,7 @@ def _look_at_all(config: Config, look: Optional[Look]) -> Dict[str, Tuple[Findin
 
 
 def _mounted(pool: Pool, prober: Prober) -> Tuple[Finding, ...]:
-    if pool.protocol in FILE_PROTOCOLS:
+    if known(pool):
         # Looking at an automount mounts it, which takes its time.
         seconds = max(LOOK_SECONDS, pool.boot.timeout if pool.boot.mount == "automount" else 0.0)
         return prober.check(pool, time.monotonic() + seconds)

@@ -2,8 +2,8 @@
 
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from kvmontap.model import FILE_PROTOCOLS, NFS, Config, Pool, Problem
-from kvmontap.units import errors, mount, nfs, smb
+from kvmontap.model import FILE_PROTOCOLS, NFS, SMB, Config, Pool, Problem
+from kvmontap.units import block, errors, mount, nfs, smb
 from kvmontap.units.escape import UNIT_NAME_MAX, path_unit, whole_line
 from kvmontap.units.mounted import Mounted, Owner
 
@@ -31,6 +31,8 @@ def bundle(config: Config, problems: Iterable[Problem] = (), owner: Optional[Own
             elif attached(pool):
                 more_files, more_links = mount.units(pool, mounted(pool, owner), config.path)
                 files.update(more_files)
+                if pool.protocol not in FILE_PROTOCOLS:
+                    files.update(block.drop_ins(pool, mount.seconds(pool.boot.timeout), mount.HEADER, config.path))
                 links.update(more_links)
         except Exception as error:  # a bug of ours must not cost the other pools
             bugs.append(f"pool {pool.name}: {type(error).__name__}: {error}")
@@ -58,24 +60,24 @@ def _mounted_by_libvirt(config: Config) -> Dict[str, str]:
 
 
 def mounted(pool: Pool, owner: Optional[Owner] = None) -> Mounted:
-    """What is mounted for a pool of a file protocol."""
-    return nfs.mounted(pool) if pool.protocol == NFS else smb.mounted(pool, owner)
+    """What is mounted for a pool that a unit of ours mounts."""
+    if pool.protocol == NFS:
+        return nfs.mounted(pool)
+    return smb.mounted(pool, owner) if pool.protocol == SMB else block.mounted(pool)
 
 
 def attached(pool: Pool) -> bool:
     """Whether a unit of ours mounts the pool; libvirt itself mounts those of type netfs."""
-    return pool.protocol in FILE_PROTOCOLS and pool.type == "dir"
+    return pool.type == "dir" and (pool.protocol in FILE_PROTOCOLS or pool.filesystem in block.FILESYSTEMS)
 
 
 def refusal(pool: Pool) -> Optional[Tuple[str, str]]:
     """(key, reason) why no unit can be made for `pool`, None where one can or where none is wanted."""
-    if pool.protocol not in FILE_PROTOCOLS:
-        return (
-            "protocol",
-            f"{pool.protocol} is checked but not attached by this version of kvmontap; attach and mount it by hand, or see NEWS",
-        )
     if not attached(pool):
-        return None
+        if pool.protocol in FILE_PROTOCOLS:
+            return None
+        key, value = ("type", pool.type) if pool.type != "dir" else ("filesystem", pool.filesystem)
+        return (key, f"{value} on {pool.protocol} is checked but not attached by this version of kvmontap; attach it by hand, or see NEWS")
     unit = path_unit(pool.target, "automount")
     if len(unit) > UNIT_NAME_MAX:
         return ("target", f"makes a unit name of {len(unit)} characters, more than the {UNIT_NAME_MAX} of systemd; choose a shorter path")
@@ -83,7 +85,8 @@ def refusal(pool: Pool) -> Optional[Tuple[str, str]]:
     if "," in pool.credentials:
         return ("credentials", "must have no comma in it, since it becomes a mount option")
     wanted = mounted(pool)
-    for key, value in (("target", mount.where(pool.target)), ("export" if pool.protocol == NFS else "share", wanted.what),
+    source = {NFS: "export", SMB: "share"}.get(pool.protocol, "device")
+    for key, value in (("target", mount.where(pool.target)), (source, wanted.what),
                        ("options", wanted.options)):
         if not whole_line(value):
             return (key, "cannot be written into a unit: it has a line break, a control character or a blank at its end")

@@ -31,7 +31,9 @@ def units(pool: Pool, mounted: Mounted, source_path: str) -> Tuple[Dict[str, str
 
 def mount(pool: Pool, mounted: Mounted, source_path: str) -> str:
     """The .mount unit.  PID 1 adds the order after the network, since the options say _netdev."""
-    order = [f"After={' '.join(mounted.services)}"] if mounted.services else []
+    before = mounted.services + mounted.required + mounted.after
+    order = [f"Requires={' '.join(mounted.required)}"] if mounted.required else []
+    order += [f"After={' '.join(before)}"] if before else []
     return _text(
         _unit(pool, source_path)
         + [f"Before={BEFORE}"]

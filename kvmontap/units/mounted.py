@@ -10,6 +10,8 @@ class Mounted(NamedTuple):
     type: str
     options: str  # with commas, _netdev last
     services: Tuple[str, ...] = ()  # that must run before; wanted, not required
+    required: Tuple[str, ...] = ()  # without which there is nothing to mount; they stop after the mount has
+    after: Tuple[str, ...] = ()  # that come before where they are started at all
 
 
 class Owner(NamedTuple):

@@ -1,0 +1,88 @@
+"""`python3 -m kvmontap.attach start|stop iscsi|nvme|fc|o2cb NAME`: what the template units run.  0, or 1 with one sentence on stderr."""
+
+import sys
+import time
+from typing import Sequence
+
+from kvmontap import applied
+from kvmontap.attach import device, fc, iscsi, nvme, o2cb
+from kvmontap.attach.call import AttachError, say
+from kvmontap.config import load, path_from_environment
+from kvmontap.model import Cluster, Config, Pool
+
+KINDS = ("iscsi", "nvme", "fc", "o2cb")
+
+
+def main(argv: Sequence[str]) -> int:
+    if len(argv) != 4 or argv[1] not in ("start", "stop") or argv[2] not in KINDS:
+        print(f"usage: python3 -m kvmontap.attach start|stop {'|'.join(KINDS)} NAME", file=sys.stderr)
+        return 2
+    verb, kind, name = argv[1:]
+    what = f"cluster {name}" if kind == "o2cb" else f"pool {name}"
+    try:
+        stop(kind, name) if verb == "stop" else start(kind, name)
+    except AttachError as error:
+        text = str(error)
+        say(text if text.startswith(what) else f"{what}: {text}")
+        return 1
+    except OSError as error:
+        say(f"{what}: {error.filename or kind}: {error.strerror or error}")
+        return 1
+    return 0
+
+
+def start(kind: str, name: str) -> None:
+    """Bring one pool's device, or one cluster, up."""
+    if kind == "o2cb":
+        o2cb.start(cluster(name))
+        return
+    found = pool(name)
+    began = time.monotonic()
+    # A little before systemd would end the mount's wait, so that the reason is in the journal.
+    deadline = began + max(found.boot.timeout - 5, found.boot.timeout * 0.8)
+    if kind == "nvme":
+        nvme.start(found, deadline)
+        path = device.wait(found, deadline, lambda: None, lambda: nvme.found(found))
+    elif kind == "iscsi":
+        device.announce(found)
+        iscsi.start(found, deadline)
+        path = device.wait(found, deadline, iscsi.rescan, lambda: iscsi.found(found))
+    else:
+        device.announce(found)
+        if found.protocol == "fc":
+            fc.start(found)
+        path = device.wait(found, deadline, fc.rescan, fc.found)
+    device.judge(found, path)
+    say(f"pool {name}: {path} is there after {time.monotonic() - began:.1f} s")
+
+
+def stop(kind: str, name: str) -> None:
+    """Take down what we brought up; the configuration is not asked, for it may be another by now."""
+    if kind == "o2cb":
+        o2cb.stop(name)
+    elif kind == "iscsi":
+        iscsi.stop(name)
+    elif kind == "nvme":
+        nvme.stop(name)
+
+
+def pool(name: str) -> Pool:
+    """The pool as it is configured, or as it was applied where its section is broken now."""
+    loaded = load(path_from_environment())
+    found = loaded.config.pools.get(name) or (applied.read().get(name) if name in loaded.broken else None)
+    if found is None:
+        raise AttachError(f"{loaded.config.path} has no such sound section in [pools]; run: kvmontap check")
+    return found
+
+
+def cluster(name: str) -> Cluster:
+    """The cluster as it is configured, or as it was applied."""
+    config: Config = load(path_from_environment()).config
+    found = config.clusters.get(name) or applied.clusters().get(name)
+    if found is None:
+        raise AttachError(f"{config.path} has no such sound section in [clusters]; run: kvmontap check")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

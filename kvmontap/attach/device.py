@@ -1,0 +1,105 @@
+"""The device of a block pool: where it appears, waiting for it, and whether it carries what the configuration says.  Never formats."""
+
+import fcntl
+import os
+import time
+from typing import Callable, Tuple
+
+from kvmontap.attach.call import AttachError, call, say
+from kvmontap.host import san
+from kvmontap.model import Pool
+from kvmontap.units.block import device_path
+
+BLKID = "/usr/sbin/blkid"
+MOUNTED_OCFS2 = "/usr/sbin/mounted.ocfs2"
+WWIDS = "/etc/multipath/wwids"
+STEP = 0.2
+RESCAN = 10.0  # seconds between two rescans while a device is not there
+_HEAD = "# Multipath wwids, Version : 1.0\n"
+
+
+def announce(pool: Pool) -> None:
+    """Tell multipath that this LUN is its own, even while there is only one path: by itself it waits for the second one.
+
+    The file is multipath's list of LUNs that it has mapped before; multipath itself locks it in the same way."""
+    if not pool.wwid or not os.path.isdir("/usr/lib/udev"):
+        return
+    entry = f"/{pool.wwid}/\n"
+    try:
+        os.makedirs(os.path.dirname(WWIDS), mode=0o755, exist_ok=True)
+        with open(WWIDS, "a+", encoding="utf-8") as stream:
+            fcntl.lockf(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            text = stream.read()
+            if entry not in text:
+                stream.write(("" if text else _HEAD) + ("\n" if text and not text.endswith("\n") else "") + entry)
+    except OSError as error:
+        say(f"pool {pool.name}: {WWIDS} cannot be written ({error.strerror}); with a single path multipath may not take the LUN")
+
+
+def wait(pool: Pool, deadline: float, rescan: Callable[[], None], found: Callable[[], Tuple[str, ...]]) -> str:
+    """The path of the pool's device once it is there; AttachError at `deadline` (time.monotonic()) with what is there instead."""
+    path = device_path(pool)
+    again = time.monotonic() + RESCAN / 2
+    while not os.path.exists(path):
+        now = time.monotonic()
+        if now >= deadline:
+            raise AttachError(_missing(pool, path, found()))
+        if now >= again:
+            rescan()
+            again = now + RESCAN
+        time.sleep(STEP)
+    return path
+
+
+def _missing(pool: Pool, path: str, there: Tuple[str, ...]) -> str:
+    shown = f"this host sees {', '.join(there)}" if there else "this host sees no such device at all"
+    if pool.wwid and san.disks_of(pool.wwid):
+        if san.multipath(pool.wwid) is None:
+            return f"LUN {pool.wwid} is there, but multipathd has made no map of it; look at: multipath -v3 /dev/{san.disks_of(pool.wwid)[0]}"
+        return f"LUN {pool.wwid} is there, but {path} is not; check partition ="
+    if pool.wwid:
+        return f"no LUN has the WWID {pool.wwid} ({shown}); check wwid = and the LUN's mapping on the array"
+    if pool.namespace:
+        if san.namespace(pool.namespace) is not None:
+            return f"namespace {pool.namespace} is there, but {path} is not; check partition ="
+        return f"no NVMe namespace has the UUID {pool.namespace} ({shown}); check namespace = and its mapping on the array"
+    return f"{path} is not there; check device ="
+
+
+def judge(pool: Pool, path: str) -> None:
+    """AttachError where the device carries another file system than the pool says, or another cluster's."""
+    if pool.filesystem in ("", "none") or not os.path.exists(BLKID):
+        return
+    done = call((BLKID, "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", path), 20.0)
+    facts = dict(line.partition("=")[::2] for line in done.out.splitlines())
+    kind = facts.get("TYPE", "")
+    if done.code == 2 and not facts:
+        raise AttachError(f"{path} carries no file system; check wwid =, namespace = and partition =, or make one (nothing is ever formatted)")
+    if done.code:
+        say(f"pool {pool.name}: {path} cannot be looked into ({done.why})")
+        return
+    if kind != pool.filesystem:
+        if not kind and facts.get("PTTYPE"):
+            raise AttachError(f"{path} carries a partition table and no file system; name the partition with partition =")
+        raise AttachError(f"{path} carries {kind or 'no file system'}, but filesystem = {pool.filesystem}; check which device is meant")
+    if kind == "ocfs2":
+        _judge_cluster(pool, path)
+
+
+def _judge_cluster(pool: Pool, path: str) -> None:
+    stack, cluster = ocfs2_cluster(call((MOUNTED_OCFS2, "-d", path), 20.0).out)
+    if stack and (stack, cluster) != ("o2cb", pool.cluster):
+        raise AttachError(f"{path} belongs to the {stack} cluster {cluster}, not to {pool.cluster}; correct cluster =, or, with the file system "
+                          f"mounted nowhere, run: tunefs.ocfs2 --update-cluster-stack {path}")
+
+
+def ocfs2_cluster(output: str) -> Tuple[str, str]:
+    """(stack, cluster) in the output of `mounted.ocfs2 -d`; ("", "") where the file system names none.
+
+    "Device  Stack  Cluster  F  UUID  Label": a file system that was formatted without a cluster shows "None" or nothing."""
+    for line in output.splitlines()[1:]:
+        words = line.split()
+        if len(words) >= 4 and words[1] in ("o2cb", "pcmk", "cman"):
+            return words[1], words[2]
+    return "", ""

@@ -1,0 +1,57 @@
+"""Fibre Channel: nothing to log in to.  The fabric brings the LUNs; the host is only asked to look again."""
+
+import os
+from typing import Tuple
+
+from kvmontap.attach.call import AttachError, say
+from kvmontap.host import san
+from kvmontap.model import Pool
+
+FC_HOSTS = "sys/class/fc_host"
+
+
+def start(pool: Pool, root: str = "/") -> None:
+    """AttachError where this host has no adapter; one with its link down is only told."""
+    hosts = adapters(root)
+    if not hosts:
+        raise AttachError("this host has no Fibre Channel adapter (nothing in /sys/class/fc_host)")
+    for name, state in hosts:
+        if state != "Online":
+            say(f"pool {pool.name}: adapter {name} is {state.lower() or 'in no state'}")
+
+
+def adapters(root: str = "/") -> Tuple[Tuple[str, str], ...]:
+    """(name, port state) of each adapter: ("host1", "Online")."""
+    base = os.path.join(root, FC_HOSTS)
+    try:
+        names = sorted(os.listdir(base))
+    except OSError:
+        return ()
+    return tuple((name, _read(os.path.join(base, name, "port_state"))) for name in names)
+
+
+def rescan(root: str = "/") -> None:
+    """Have every adapter look for new LUNs."""
+    for name, _ in adapters(root):
+        try:
+            with open(os.path.join(root, "sys/class/scsi_host", name, "scan"), "w", encoding="ascii") as stream:
+                stream.write("- - -\n")
+        except OSError:
+            pass
+
+
+def found(root: str = "/") -> Tuple[str, ...]:
+    """The WWIDs of every SCSI disk of this host."""
+    try:
+        names = os.listdir(os.path.join(root, "sys/block"))
+    except OSError:
+        return ()
+    return san.luns((name for name in sorted(names) if name.startswith("sd")), root)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""

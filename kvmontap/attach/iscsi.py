@@ -1,0 +1,210 @@
+"""iSCSI: a session to every portal of a pool's targets, and the end of those that we began.
+
+All LIFs of an SVM share one IQN, so a session counts for its portal: "logged in to the target" says nothing.
+"""
+
+import os
+import time
+from typing import Dict, Iterable, List, NamedTuple, Set, Tuple
+
+from kvmontap.attach import inuse, ledger, noderecord
+from kvmontap.attach.call import AttachError, Done, call, say
+from kvmontap.attach.portals import Portal, answering
+from kvmontap.config.secrets import SecretError, read_pairs
+from kvmontap.host import san
+from kvmontap.model import Pool
+
+KIND = "iscsi"
+ADM = "/usr/sbin/iscsiadm"
+NODES = ("/var/lib/iscsi/nodes", "/etc/iscsi/nodes")  # Debian 13 and newer Fedora; Debian 12
+SECONDS = 40.0  # for one call: iscsiadm itself gives up a login after 15 s, twice
+# iscsiadm(8), EXIT STATUS
+_EXISTS, _AUTHORISATION, _LOGIN, _NO_RECORD, _TIMEOUT = 15, 24, 19, 21, 8
+
+
+class Way(NamedTuple):
+    """One session to be: a target at a portal."""
+
+    target: str
+    portal: Portal
+    tag: str  # target portal group
+
+    @property
+    def key(self) -> str:
+        return f"{self.target} {self.portal.endpoint}"
+
+
+def start(pool: Pool, deadline: float) -> None:
+    """Sessions to every portal that answers; AttachError where the pool has none afterwards."""
+    if not os.path.exists(ADM):
+        raise AttachError("iscsiadm is not installed; install open-iscsi (Debian) or iscsi-initiator-utils")
+    chap = _chap(pool)
+    portals, silent = answering(pool.portals, (san.ISCSI_PORT,), deadline)
+    for name, why in silent.items():
+        say(f"pool {pool.name}: portal {name} does not answer ({why}); going on with the others")
+    ways = _ways(pool, portals)
+    problems: List[str] = []
+    with ledger.opened(KIND) as book:
+        there = _there()
+        for way in ways:
+            made = False
+            if way.key not in there:
+                problem = _login(way, chap, pool)
+                if problem:
+                    problems.append(problem)
+                    continue
+                made = True
+            book.use(way.key, pool.name, made)
+    for problem in dict.fromkeys(problems):
+        say(f"pool {pool.name}: {problem}")
+    if len(problems) == len(ways):
+        raise AttachError("; ".join(dict.fromkeys(problems)))
+
+
+def stop(name: str) -> None:
+    """End the sessions that only this pool used and that we began; AttachError where something else uses their disks."""
+    with ledger.opened(KIND) as book:
+        keys = set(book.only(name))
+        ours = [session for session in san.sessions() if _key(session) in keys]
+        going = [disk for session in ours for disk in session.disks]
+        staying = [disk for session in san.sessions() if session not in ours for disk in session.disks]
+        busy = inuse.disks(going) or inuse.flush_maps(going, staying)
+        if busy:
+            raise AttachError(f"the iSCSI sessions of pool {name} stay, because {busy}; stop what uses it, then run: "
+                              f"systemctl start kvmontap-iscsi@{name} && systemctl stop kvmontap-iscsi@{name}")
+        problems = []
+        for session in ours:
+            done = call((ADM, "-m", "session", "-r", session.sid, "-u"), SECONDS)
+            if done.code not in (0, _NO_RECORD):
+                problems.append(f"{session.portal}: {done.why}")
+                keys.discard(_key(session))
+        book.release(name, keys)
+    if problems:
+        raise AttachError(f"logout failed: {'; '.join(problems)}")
+
+
+def rescan() -> None:
+    """Have every session look for new LUNs."""
+    for session in san.sessions():
+        if session.state == "LOGGED_IN":
+            call((ADM, "-m", "session", "-r", session.sid, "--rescan"), SECONDS)
+
+
+def found(pool: Pool) -> Tuple[str, ...]:
+    """The WWIDs that the pool's portals show."""
+    wanted = {san.endpoint(*san.split_endpoint(name, san.ISCSI_PORT)) for name in pool.portals}
+    return san.luns(disk for session in san.sessions() if session.portal in wanted for disk in session.disks)
+
+
+def _key(session: san.Session) -> str:
+    return f"{session.target} {session.portal}"
+
+
+def _there() -> Set[str]:
+    """The sessions that exist; one that is only FAILED comes back by itself."""
+    return {_key(session) for session in san.sessions()}
+
+
+def _chap(pool: Pool) -> Dict[str, str]:
+    if not pool.chap_file:
+        return {}
+    try:
+        chap = read_pairs(pool.chap_file)
+    except SecretError as error:
+        raise AttachError(str(error)) from None
+    problem = noderecord.chap_problem(chap)
+    if problem:
+        raise AttachError(f"{pool.chap_file} {problem}")
+    return chap
+
+
+def _ways(pool: Pool, portals: Iterable[Portal]) -> List[Way]:
+    """Every target of the pool at every portal that answers, as the portals themselves tell it."""
+    by_endpoint = {portal.endpoint: portal for portal in portals}
+    ways: Dict[str, Way] = {}
+    problems: List[str] = []
+    offered: Set[str] = set()
+    asked: Set[str] = set()
+    for portal in by_endpoint.values():
+        if portal.endpoint in asked:
+            continue  # another portal of the same target has told of it
+        # -o nonpersistent: any other discovery writes node records anew, and with that wipes the CHAP secrets out of all of them.
+        done = call((ADM, "-m", "discovery", "-t", "sendtargets", "-p", portal.endpoint, "-o", "nonpersistent"), SECONDS)
+        if done.code:
+            problems.append(f"{portal.endpoint} does not tell its targets: {_said(done)}")
+            continue
+        for address, port, tag, target in noderecord.discovered(done.out):
+            offered.add(target)
+            where = by_endpoint.get(san.endpoint(address, port))
+            if where is not None and (not pool.iqn or target in pool.iqn):
+                way = Way(target, where, tag)
+                ways[way.key] = way
+                asked.add(where.endpoint)
+    if not ways and offered:
+        raise AttachError(f"the portals offer {', '.join(sorted(offered))}, but not {', '.join(pool.iqn)}; correct iqn =" if pool.iqn
+                          and not offered.intersection(pool.iqn) else "the portals offer no target at the addresses in portals =")
+    if not ways:
+        raise AttachError("; ".join(problems) or "the portals offer this host no target; check its initiator name in the igroup")
+    for problem in problems:
+        say(f"pool {pool.name}: {problem}")
+    return list(ways.values())
+
+
+def _login(way: Way, chap: Dict[str, str], pool: Pool) -> str:
+    """Log in; "" or what went wrong."""
+    portal = f"{way.portal.endpoint},{way.tag}"
+    node = (ADM, "-m", "node", "-T", way.target, "-p", portal)
+    path = _record(way)
+    if not path:
+        done = call((*node, "-o", "new"), SECONDS)
+        path = _record(way)
+        if done.code or not path:
+            return f"no node record for {way.target} at {portal}: {_said(done)}"
+    try:
+        _edit(path, noderecord.settings(chap))
+    except OSError as error:
+        return f"the node record {path} cannot be written: {error.strerror}"
+    done = call((*node, "-l"), SECONDS)
+    if done.code in (0, _EXISTS):
+        return ""
+    return _refused(way, done, pool)
+
+
+def _refused(way: Way, done: Done, pool: Pool) -> str:
+    where = f"{way.portal.endpoint} ({way.target})"
+    if done.code == _AUTHORISATION:
+        secret = f"username and password in {pool.chap_file}" if pool.chap_file else "whether it asks for CHAP (chap-file =)"
+        return f"portal {where} refuses the login of this host; check {secret}, and its initiator name on the array"
+    if done.code == _LOGIN and pool.chap_file:
+        return f"portal {where} does not prove its own secret; check username-in and password-in in {pool.chap_file}"
+    return f"login to portal {where} failed: {_said(done)}"
+
+
+def _said(done: Done) -> str:
+    return "iscsiadm did not end in time" if done.code == _TIMEOUT and not done.err else done.why
+
+
+def _record(way: Way) -> str:
+    """The file of a node record, "" where there is none."""
+    for base in NODES:
+        for address in (way.portal.address, f"[{way.portal.address}]"):
+            place = os.path.join(base, way.target, f"{address},{way.portal.port},{way.tag}")
+            if os.path.isfile(os.path.join(place, "default")):
+                return os.path.join(place, "default")
+            if os.path.isfile(place):
+                return place
+    return ""
+
+
+def _edit(path: str, wanted: Dict[str, str]) -> None:
+    with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        text = stream.read()
+    temporary = os.path.join(os.path.dirname(path), f".kvmontap-{os.getpid()}-{time.monotonic_ns()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(noderecord.edited(text, wanted))
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,82 @@
+"""What /sys says of a block pool: whether the mounted device is the pool's own, and which of its paths are up.
+
+Reads only, opens no device, and so never hangs.  Opposed to that, a file system on a device without paths often still answers statfs from
+memory: what is found here counts for itself.
+"""
+
+import os
+from typing import Optional, Set, Tuple
+
+from kvmontap.host import address, san
+from kvmontap.host.mountinfo import Mount
+from kvmontap.model import ISCSI, Finding, Pool
+from kvmontap.reasons import finding
+from kvmontap.units.block import attach_unit, device_path
+from kvmontap.units.escape import path_unit
+
+
+def check(pool: Pool, mount: Mount, root: str = "/") -> Tuple[Finding, ...]:
+    """What is wrong with the device behind a mounted block pool."""
+    number = device_number(pool, root)
+    # The same device, in its own file system: a bind mount of a directory elsewhere has another root.
+    if number and (mount.device != number or mount.root != "/"):
+        shown = mount.what + ("" if mount.root == "/" else f" ({mount.root})")
+        return (finding("mount.wrong-source", target=pool.target, found=shown, wanted=device_path(pool), unit=path_unit(pool.target, "mount")),)
+    return paths(pool, root)
+
+
+def device_number(pool: Pool, root: str = "/") -> str:
+    """major:minor of the pool's device, "" where it is not there."""
+    if pool.wwid:
+        part = f"part{pool.partition}-" if pool.partition else ""
+        return san.mapped(f"{part}mpath-{pool.wwid}", root)
+    if pool.namespace:
+        device = san.namespace(pool.namespace, root)
+        return "" if device is None else san.partition_number(device, pool.partition, root)
+    try:
+        number = os.stat(os.path.join(root, pool.device.lstrip("/"))).st_rdev
+    except OSError:
+        return ""
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def paths(pool: Pool, root: str = "/") -> Tuple[Finding, ...]:
+    """The finding about paths that are down or missing; () too where the device is given as device=, whose paths are not known."""
+    device = _device(pool, root)
+    if not (pool.wwid or pool.namespace):
+        return ()
+    shown = {"device": pool.wwid or pool.namespace, "unit": attach_unit(pool)}
+    up = [path for path in device.paths if path.up] if device else []
+    if device is None or not up:
+        states = ", ".join(f"{path.portal or path.name} {path.state}" for path in device.paths) if device else "the device is not there"
+        return (finding("path.none", states=states or "no path at all", **shown),)
+    missing = _missing(pool, {path.portal for path in up})
+    missing += [f"{path.portal or path.name} {path.state}" for path in device.paths if not path.up and not pool.portals]
+    if not missing:
+        return ()
+    wanted = len(pool.portals) or len(device.paths)
+    return (finding("path.missing", have=max(0, wanted - len(missing)), wanted=wanted, missing=", ".join(missing), **shown),)
+
+
+def _device(pool: Pool, root: str) -> Optional[san.Device]:
+    if pool.wwid:
+        return san.multipath(pool.wwid, root)
+    return san.namespace(pool.namespace, root) if pool.namespace else None
+
+
+def _missing(pool: Pool, up: Set[str]) -> list:
+    """The portals without a path that is up.
+
+    A name counts for as many paths as it is portals: which address it has is not asked here.  NVMe's portals may name the port of
+    discovery, so there the address alone counts."""
+    hosts = {san.split_endpoint(one, 0)[0] for one in up}
+    named = [one for one in pool.portals if not address.is_address(san.split_endpoint(one, 0)[0])]
+    missing = []
+    for one in pool.portals:
+        if one in named:
+            continue
+        host, port = san.split_endpoint(one, san.ISCSI_PORT)
+        if (san.endpoint(host, port) not in up) if pool.protocol == ISCSI else (host not in hosts):
+            missing.append(one)
+    others = len(up) - (len(pool.portals) - len(named) - len(missing))
+    return missing + named[max(0, others):]
