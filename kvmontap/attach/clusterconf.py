@@ -55,12 +55,13 @@ def merged(text: str, cluster: Cluster) -> str:
     for stanza in parse(text):
         if stanza.kind in ("cluster", "node") and of(stanza) == cluster.name:
             continue
-        kept.append("\n".join(stanza.lines).strip("\n"))
+        kept += stanza.lines
+    others = "\n".join(kept).strip("\n")
     mode = heartbeat_mode(text, cluster.name) or "local"
-    kept.append(_stanza("cluster", node_count=len(cluster.nodes), heartbeat_mode=mode, name=cluster.name))
-    kept += [_stanza("node", ip_port=node.port, ip_address=node.address, number=node.number, name=node.name, cluster=cluster.name)
+    ours = [_stanza("cluster", node_count=len(cluster.nodes), heartbeat_mode=mode, name=cluster.name)]
+    ours += [_stanza("node", ip_port=node.port, ip_address=node.address, number=node.number, name=node.name, cluster=cluster.name)
              for node in cluster.nodes]
-    result = "\n\n".join(kept) + "\n\n"
+    result = "\n\n".join(([others] if others else []) + ours) + "\n\n"
     # What says the same already is left byte for byte, comments and order included.
     return text if _facts(text) == _facts(result) else result
 

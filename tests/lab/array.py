@@ -29,18 +29,19 @@ _SNAPSHOTS = "/srv/array/snapshots"
 _POCKET = Path(__file__).resolve().parent.parent / "pocket_array"
 
 
-def description() -> dict[str, Any]:
-    """The state file that the pocket array starts from."""
+def description(blocks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The state file that the pocket array starts from; `blocks` are volumes that hold LUNs and namespaces."""
     return {
         "cluster": {"name": "lab"},
         "svms": [{"name": SVM}],
         "users": [{"name": USER, "password": PASSWORD, "role": "admin"}],
         "volumes": [{
-            "name": name, "svm": SVM, "path": f"/{name}",
-            "hook": ["/usr/local/sbin/lab-storage", "volume"],
+            "name": name, "svm": SVM,
+            **({} if name in blocks else {
+                "path": f"/{name}", "hook": ["/usr/local/sbin/lab-storage", "volume"]}),
             "backend": {"kind": "btrfs", "subvolume": f"/srv/array/{name}",
                         "snapshots": f"{_SNAPSHOTS}/{name}"},
-        } for name in VOLUMES],
+        } for name in VOLUMES + blocks],
         "lifs": [{"name": "lif_a", "svm": SVM, "address": "10.9.1.10"},
                  {"name": "lif_b", "svm": SVM, "address": "10.9.2.10"}],
         "shares": [{"name": "kvmsmb01", "svm": SVM, "path": "/kvmsmb01"}],
@@ -50,15 +51,16 @@ def description() -> dict[str, Any]:
 class Array:
     """The running array; `control` is the pocket array's own remote control."""
 
-    def __init__(self, storage: VM) -> None:
+    def __init__(self, storage: VM, blocks: tuple[str, ...] = ()) -> None:
         self._storage = storage
+        self._blocks = blocks
         self.ca = b""
         self.control: Remote
 
     def start(self) -> "Array":
         """Bring the program into the storage VM and start it; returns when it answers."""
         self._storage.put(_archive(), "/opt/lab/pocket.tar")
-        self._storage.put(json.dumps(description()), _STATE, mode=0o600)
+        self._storage.put(json.dumps(description(self._blocks)), _STATE, mode=0o600)
         self._storage.run(
             "systemctl is-active -q lab-storage || systemctl start lab-storage; "
             "cd /opt/lab && tar -xf pocket.tar && systemctl start lab-array", timeout=300)
