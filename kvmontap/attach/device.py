@@ -56,7 +56,8 @@ def _missing(pool: Pool, path: str, there: Tuple[str, ...]) -> str:
     shown = f"this host sees {', '.join(there)}" if there else "this host sees no such device at all"
     if pool.wwid and san.disks_of(pool.wwid):
         if san.multipath(pool.wwid) is None:
-            return f"LUN {pool.wwid} is there, but multipathd has made no map of it; look at: multipath -v3 /dev/{san.disks_of(pool.wwid)[0]}"
+            disk = san.disks_of(pool.wwid)[0]
+            return f"LUN {pool.wwid} is there, but multipathd has made no map of it; look at: multipath -v3 /dev/{disk}"
         return f"LUN {pool.wwid} is there, but {path} is not; check partition ="
     if pool.wwid:
         return f"no LUN has the WWID {pool.wwid} ({shown}); check wwid = and the LUN's mapping on the array"
@@ -75,7 +76,7 @@ def judge(pool: Pool, path: str) -> None:
     facts = dict(line.partition("=")[::2] for line in done.out.splitlines())
     kind = facts.get("TYPE", "")
     if done.code == 2 and not facts:
-        raise AttachError(f"{path} carries no file system; check wwid =, namespace = and partition =, or make one (nothing is ever formatted)")
+        raise AttachError(f"{path} carries no file system; check which device is meant, or make one (nothing is ever formatted)")
     if done.code:
         say(f"pool {pool.name}: {path} cannot be looked into ({done.why})")
         return
@@ -90,8 +91,8 @@ def judge(pool: Pool, path: str) -> None:
 def _judge_cluster(pool: Pool, path: str) -> None:
     stack, cluster = ocfs2_cluster(call((MOUNTED_OCFS2, "-d", path), 20.0).out)
     if stack and (stack, cluster) != ("o2cb", pool.cluster):
-        raise AttachError(f"{path} belongs to the {stack} cluster {cluster}, not to {pool.cluster}; correct cluster =, or, with the file system "
-                          f"mounted nowhere, run: tunefs.ocfs2 --update-cluster-stack {path}")
+        raise AttachError(f"{path} belongs to the {stack} cluster {cluster}, not to {pool.cluster}; correct cluster =, or, with the file "
+                          f"system mounted nowhere, run: tunefs.ocfs2 --update-cluster-stack {path}")
 
 
 def ocfs2_cluster(output: str) -> Tuple[str, str]:

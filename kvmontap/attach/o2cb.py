@@ -123,17 +123,17 @@ def _online(cluster: Cluster, node: str) -> None:
     """AttachError unless the kernel itself says that this host is a node of the cluster as it is configured."""
     base = f"{CONFIGFS}/{cluster.name}"
     if _text(f"{base}/node/{node}/local").strip() != "1":
-        raise AttachError(f"cluster {cluster.name} is registered, but not with {node} as this host; run: o2cb unregister-cluster {cluster.name}, "
-                          "and start again")
+        raise AttachError(f"cluster {cluster.name} is registered, but not with {node} as this host; run: "
+                          f"o2cb unregister-cluster {cluster.name}, and start again")
     for wanted in cluster.nodes:
         there = tuple(_text(f"{base}/node/{wanted.name}/{key}").strip() for key in ("num", "ipv4_address", "ipv4_port"))
         if there != (str(wanted.number), wanted.address, str(wanted.port)):
-            raise AttachError(f"cluster {cluster.name} is online with another node {wanted.name} ({_shown(there)}) than the configuration has; "
-                              "unmount its file systems and restart kvmontap-o2cb@, or correct [[[nodes]]]")
+            raise AttachError(f"cluster {cluster.name} is online with another node {wanted.name} ({_shown(there)}) than the configuration "
+                              "has; unmount its file systems and restart its kvmontap-o2cb@ unit, or correct [[[nodes]]]")
     threshold = _text(f"{base}/heartbeat/dead_threshold").strip()
     if threshold != str(cluster.heartbeat_threshold):
-        say(f"cluster {cluster.name} is online with heartbeat-threshold {threshold}, not {cluster.heartbeat_threshold}; it changes when the "
-            "cluster goes offline and online again")
+        say(f"cluster {cluster.name} is online with heartbeat-threshold {threshold}, not {cluster.heartbeat_threshold}; it changes when "
+            "the cluster goes offline and online again")
 
 
 def _shown(there: Tuple[str, ...]) -> str:

@@ -21,7 +21,8 @@ def check(pool: Pool, mount: Mount, root: str = "/") -> Tuple[Finding, ...]:
     # The same device, in its own file system: a bind mount of a directory elsewhere has another root.
     if number and (mount.device != number or mount.root != "/"):
         shown = mount.what + ("" if mount.root == "/" else f" ({mount.root})")
-        return (finding("mount.wrong-source", target=pool.target, found=shown, wanted=device_path(pool), unit=path_unit(pool.target, "mount")),)
+        unit = path_unit(pool.target, "mount")
+        return (finding("mount.wrong-source", target=pool.target, found=shown, wanted=device_path(pool), unit=unit),)
     return paths(pool, root)
 
 

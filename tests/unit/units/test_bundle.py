@@ -90,7 +90,9 @@ def test_the_mount_program_gives_up_before_systemd_ends_it(seconds, wait):
     assert f"TimeoutSec={seconds}\n" in bundle(config(pool)).files["mnt-a.mount"]
 
 
-def test_every_protocol_that_is_not_attached_says_so():
+def test_what_is_not_attached_says_so():
     for protocol in ("iscsi", "fc", "nvme-tcp", "nvme-rdma", "nvme-fc"):
-        key, reason = refusal(Pool("x", protocol))
-        assert key == "protocol" and protocol in reason and "this version" in reason
+        key, reason = refusal(Pool("x", protocol, filesystem="gfs2"))
+        assert key == "filesystem" and f"gfs2 on {protocol}" in reason and "this version" in reason
+        key, reason = refusal(Pool("x", protocol, type="logical"))
+        assert key == "type" and f"logical on {protocol}" in reason and "this version" in reason
