@@ -37,7 +37,8 @@ up)
     ocfs2="mkfs.ocfs2 -q -F -N 2 -J size=4M --cluster-stack=o2cb --cluster-name=kvmcl01"
     image lun0 256 $ocfs2
     image lun1 320 mkfs.xfs -q -K
-    image ns1 256 $ocfs2
+    # a namespace of nvmet has blocks of 4096 bytes, as one of ONTAP has
+    image ns1 256 $ocfs2 -b 4096 -C 4096
     mkdir -p "$tpg"
     lun 0 lun0 256 0000000000000000000000a00
     lun 1 lun1 320 0000000000000000000000a01
