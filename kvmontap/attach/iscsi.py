@@ -5,7 +5,7 @@ All LIFs of an SVM share one IQN, so a session counts for its portal: "logged in
 
 import os
 import time
-from typing import Dict, Iterable, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from kvmontap.attach import inuse, ledger, noderecord
 from kvmontap.attach.call import AttachError, Done, call, say
@@ -18,6 +18,7 @@ KIND = "iscsi"
 ADM = "/usr/sbin/iscsiadm"
 NODES = ("/var/lib/iscsi/nodes", "/etc/iscsi/nodes")  # Debian 13 and newer Fedora; Debian 12
 SECONDS = 40.0  # for one call: iscsiadm itself gives up a login after 15 s, twice
+AGAIN = 1.0  # pause between two questions
 # iscsiadm(8), EXIT STATUS
 _EXISTS, _AUTHORISATION, _LOGIN, _NO_RECORD, _TIMEOUT = 15, 24, 19, 21, 8
 
@@ -42,7 +43,7 @@ def start(pool: Pool, deadline: float) -> None:
     portals, silent = answering(pool.portals, (san.ISCSI_PORT,), deadline)
     for name, why in silent.items():
         say(f"pool {pool.name}: portal {name} does not answer ({why}); going on with the others")
-    ways = _ways(pool, portals)
+    ways = _ways(pool, portals, deadline)
     problems: List[str] = []
     with ledger.opened(KIND) as book:
         there = _there()
@@ -118,20 +119,40 @@ def _chap(pool: Pool) -> Dict[str, str]:
     return chap
 
 
-def _ways(pool: Pool, portals: Iterable[Portal]) -> List[Way]:
+def _ways(pool: Pool, portals: Sequence[Portal], deadline: float) -> List[Way]:
     """Every target of the pool at every portal that answers, as the portals themselves tell it."""
+    while True:
+        ways, offered, problems = _discover(pool, portals)
+        if ways or offered or not problems or time.monotonic() + AGAIN >= deadline:
+            break
+        time.sleep(AGAIN)  # a target that has just come up takes connections before it can be talked to
+    for problem in problems if ways else ():
+        say(f"pool {pool.name}: {problem}")
+    if ways:
+        return list(ways.values())
+    if offered and pool.iqn and not offered.intersection(pool.iqn):
+        raise AttachError(f"the portals offer {', '.join(sorted(offered))}, but not {', '.join(pool.iqn)}; correct iqn =")
+    if offered:
+        raise AttachError("the portals offer no target at the addresses in portals =")
+    raise AttachError("; ".join(problems) or "the portals offer this host no target; check its initiator name in the igroup")
+
+
+def _discover(pool: Pool, portals: Iterable[Portal]) -> Tuple[Dict[str, Way], Set[str], List[str]]:
+    """What the portals tell: sessions to be, every target's name, and what went wrong."""
     by_endpoint = {portal.endpoint: portal for portal in portals}
     ways: Dict[str, Way] = {}
-    problems: List[str] = []
     offered: Set[str] = set()
-    asked: Set[str] = set()
+    problems: List[str] = []
+    told: Set[str] = set()
     for portal in by_endpoint.values():
-        if portal.endpoint in asked:
+        if portal.endpoint in told:
             continue  # another portal of the same target has told of it
         # -o nonpersistent: any other discovery writes node records anew, and with that wipes the CHAP secrets out of all of them.
         done = call((ADM, "-m", "discovery", "-t", "sendtargets", "-p", portal.endpoint, "-o", "nonpersistent"), SECONDS)
+        if done.code == _NO_RECORD:
+            continue
         if done.code:
-            problems.append(f"{portal.endpoint} does not tell its targets: {_said(done)}")
+            problems.append(f"portal {portal.endpoint} does not tell its targets: {_said(done)}")
             continue
         for address, port, tag, target in noderecord.discovered(done.out):
             offered.add(target)
@@ -139,15 +160,8 @@ def _ways(pool: Pool, portals: Iterable[Portal]) -> List[Way]:
             if where is not None and (not pool.iqn or target in pool.iqn):
                 way = Way(target, where, tag)
                 ways[way.key] = way
-                asked.add(where.endpoint)
-    if not ways and offered:
-        raise AttachError(f"the portals offer {', '.join(sorted(offered))}, but not {', '.join(pool.iqn)}; correct iqn =" if pool.iqn
-                          and not offered.intersection(pool.iqn) else "the portals offer no target at the addresses in portals =")
-    if not ways:
-        raise AttachError("; ".join(problems) or "the portals offer this host no target; check its initiator name in the igroup")
-    for problem in problems:
-        say(f"pool {pool.name}: {problem}")
-    return list(ways.values())
+                told.add(where.endpoint)
+    return ways, offered, problems
 
 
 def _login(way: Way, chap: Dict[str, str], pool: Pool) -> str:
