@@ -268,3 +268,22 @@ def test_every_pool_type_names_the_protocols_it_would_work_with():
         if model.NFS not in protocols:
             _, loaded = pool(f"type = {kind}\n")
             assert f"it works with {', '.join(protocols)}" in said(loaded)[0]
+
+
+CLUSTER = "[clusters]\n[[%s]]\n[[[nodes]]]\n%s\n"
+
+
+@pytest.mark.parametrize("name, node, words", [
+    ("kvm-cl01", "kvm01 = 10.0.0.1", "up to 16 letters and digits"),
+    ("kvmcl01kvmcl01kvm", "kvm01 = 10.0.0.1", "up to 16 letters and digits"),
+    ("kvmcl01", "kvm01 = fd00::1", "IPv4 address"),
+    ("kvmcl01", "kvm01 = kvm01.example.com", "IPv4 address"),
+])
+def test_what_an_o2cb_cluster_cannot_be(name, node, words):
+    loaded = parse(CLUSTER % (name, node), "k.conf")
+    assert loaded.config.clusters == {} and words in said(loaded)[0]
+
+
+def test_a_device_has_its_own_partitions():
+    lun = "[pools]\n[[a]]\nprotocol = iscsi\nportals = 10.0.0.1\nfilesystem = xfs\ndevice = /dev/disk/by-label/x\npartition = 1\n"
+    assert "means nothing beside device" in said(parse(lun, "k.conf"))[0]

@@ -183,3 +183,45 @@ def test_the_record_reads_back_as_the_same_units(export, target, options, boot):
     if back:
         one, other = (parse("").config._replace(pools={"p": each}) for each in (pool, back["p"]))
         assert bundle(one) == bundle(other)
+
+
+BLOCK = """
+[clusters]
+[[c1]]
+heartbeat-threshold = 61
+[[[nodes]]]
+kvm01 = 10.0.0.1
+kvm02 = 10.0.0.2, 7778, 5
+[[unused]]
+[[[nodes]]]
+kvm01 = 10.0.0.1
+[pools]
+[[lun]]
+protocol = iscsi
+portals = 10.0.1.1, [fd00::1]:3261
+chap-file = /etc/kvmontap/chap
+wwid = 3600a098038314c57312b58387638574f
+partition = 1
+filesystem = ocfs2
+cluster = c1
+[[space]]
+protocol = nvme-tcp
+portals = 10.0.1.1
+namespace = 6c1e5a0e-0000-4000-8000-000000000000
+filesystem = xfs
+"""
+
+
+def test_block_pools_are_carried_with_their_cluster(host):
+    good = host.units(BLOCK)
+    assert "mnt-lun.mount" in good and "mnt-space.mount" in good
+    host.start()
+    recorded = host.record.read_text()
+    assert "unused" not in recorded and applied.clusters(str(host.record))["c1"].nodes[1] == ("kvm02", "10.0.0.2", 7778, 5)
+    # A typo in the cluster takes the pool's section with it; a second start in that state forgets nothing.
+    for _ in range(2):
+        broken = host.units(BLOCK.replace("kvm01 = 10.0.0.1\nkvm02", "kvm01 = 10.0.0.300\nkvm02").replace("protocol = nvme-tcp", "protocol = nvme"))
+        assert {name: text for name, text in broken.items() if text} == {
+            **good, **{name: text for name, text in broken.items() if name.endswith("problem.conf")}}
+        host.start()
+    assert applied.clusters(str(host.record))["c1"].heartbeat_threshold == 61
