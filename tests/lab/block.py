@@ -100,6 +100,32 @@ def build(progress: Progress = print) -> BlockSite:
         raise
 
 
+def build_two(progress: Progress = print) -> tuple[Lab, KvmHost, KvmHost, Array]:
+    """Storage and two hosts that share the OCFS2 pools, both rebooted with the package; the caller closes the lab."""
+    lab = Lab(progress)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as aside:
+            built = aside.submit(package.build, progress)
+            lab.start("storage", "host1", "host2")
+            array = storage(lab)
+            deb = built.result()
+            names = ("host1", "host2")
+            hosts = list(aside.map(lambda name: prepare(lab, name, array, deb, SHARED), names))
+            seconds = list(aside.map(lambda host: host.vm.reboot(), hosts))
+        progress(f"block: rebooted in {seconds[0]:.0f} and {seconds[1]:.0f} s")
+        for host in hosts:
+            wait_over(host)
+        return lab, hosts[0], hosts[1], array
+    except BaseException:
+        lab.close()
+        raise
+
+
+def wait_over(host: KvmHost) -> None:
+    """Wait until boot is over."""
+    host.vm.wait_for("s=$(systemctl is-system-running); [ $s = running ] || [ $s = degraded ]", 400, "boot is over")
+
+
 def storage(lab: Lab) -> Array:
     """LUNs, namespace and array."""
     lab.storage.run("systemctl is-active -q lab-storage || systemctl start lab-storage", timeout=300)
@@ -123,8 +149,7 @@ def prepare(lab: Lab, name: str, array: Array, deb: Path, pools: str) -> KvmHost
 
 def wait_booted(site: BlockSite, guests: tuple[str, ...] = tuple(GUESTS)) -> None:
     """Wait until boot is over and the guests run their boot sectors."""
-    site.host.vm.wait_for(
-        "s=$(systemctl is-system-running); [ $s = running ] || [ $s = degraded ]", 400, "boot is over")
+    wait_over(site.host)
     for name in guests:
         site.host.wait_guest_up(name, 240)
 
