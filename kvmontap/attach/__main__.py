@@ -1,4 +1,4 @@
-"""`python3 -m kvmontap.attach start|stop iscsi|nvme|fc|o2cb NAME`: what the template units run.  0, or 1 with one sentence on stderr."""
+"""`python3 -m kvmontap.attach start|reload|stop iscsi|nvme|fc|o2cb NAME`: what the template units run.  0, or 1 with one sentence on stderr."""
 
 import sys
 import time
@@ -14,21 +14,30 @@ KINDS = ("iscsi", "nvme", "fc", "o2cb")
 
 
 def main(argv: Sequence[str]) -> int:
-    if len(argv) != 4 or argv[1] not in ("start", "stop") or argv[2] not in KINDS:
-        print(f"usage: python3 -m kvmontap.attach start|stop {'|'.join(KINDS)} NAME", file=sys.stderr)
+    if len(argv) != 4 or argv[1] not in ("start", "reload", "stop") or argv[2] not in KINDS:
+        print(f"usage: python3 -m kvmontap.attach start|reload|stop {'|'.join(KINDS)} NAME", file=sys.stderr)
         return 2
     verb, kind, name = argv[1:]
     what = f"cluster {name}" if kind == "o2cb" else f"pool {name}"
     try:
         stop(kind, name) if verb == "stop" else start(kind, name)
+        return 0
     except AttachError as error:
         text = str(error)
-        say(text if text.startswith(what) else f"{what}: {text}")
-        return 1
     except OSError as error:
-        say(f"{what}: {error.filename or kind}: {error.strerror or error}")
-        return 1
-    return 0
+        text = f"{error.filename or kind}: {error.strerror or error}"
+    if verb == "start":
+        _undo(kind, name)
+    say(text if text.startswith(what) else f"{what}: {text}")
+    return 1
+
+
+def _undo(kind: str, name: str) -> None:
+    """Take down what a start that failed has brought up: systemd runs no ExecStop after it."""
+    try:
+        stop(kind, name)
+    except (AttachError, OSError) as error:
+        say(f"{name}: {error}")
 
 
 def start(kind: str, name: str) -> None:
