@@ -1,4 +1,7 @@
-"""`python3 -m kvmontap.attach start|reload|stop iscsi|nvme|fc|o2cb NAME`: what the template units run.  0, or 1 with one sentence on stderr."""
+"""`python3 -m kvmontap.attach start|reload|stop iscsi|nvme|fc|o2cb NAME`: what the template units run.
+
+Exits with 0, or with 1 and one sentence on stderr.
+"""
 
 import sys
 import time

@@ -12,6 +12,7 @@ from kvmontap.units.block import device_path
 
 BLKID = "/usr/sbin/blkid"
 MOUNTED_OCFS2 = "/usr/sbin/mounted.ocfs2"
+MULTIPATH = "/usr/sbin/multipath"
 WWIDS = "/etc/multipath/wwids"
 STEP = 0.2
 RESCAN = 10.0  # seconds between two rescans while a device is not there
@@ -22,7 +23,7 @@ def announce(pool: Pool) -> None:
     """Tell multipath that this LUN is its own, even while there is only one path: by itself it waits for the second one.
 
     The file is multipath's list of LUNs that it has mapped before; multipath itself locks it in the same way."""
-    if not pool.wwid or not os.path.isdir("/usr/lib/udev"):
+    if not pool.wwid or not os.path.exists(MULTIPATH):
         return
     entry = f"/{pool.wwid}/\n"
     try:

@@ -71,6 +71,9 @@ def _block(pool: Pool, clusters: Dict[str, Cluster], wrong: Callable[..., None])
     names = [key for key, value in (("wwid", pool.wwid), ("namespace", pool.namespace), ("device", pool.device)) if value]
     if len(names) > 1:
         wrong(names[1], f"and {names[0]} both name the device; keep one")
+    if pool.ontap and not pool.volume:
+        wrong("", "names an array but not the volume that holds its LUN or namespace; without volume = there is no array state and no "
+              "snapshot", False)
     if pool.device and pool.partition:
         wrong("partition", "means nothing beside device =; name the partition's own device")
     shared = pool.filesystem in ("ocfs2", "gfs2")

@@ -65,7 +65,7 @@ def test_controllers_by_portal(root):
 def test_maps_and_what_is_built_on_disks(root):
     device = san.multipath(LUN0, root)
     assert (device.name, device.number) == ("dm-1", "253:1")
-    assert [(path.name, path.portal, path.up) for path in device.paths] == [("sda", "10.9.1.10:3260", True), ("sdc", "10.9.2.10:3260", True)]
+    assert device.paths == (san.Path("sda", "10.9.1.10:3260", True, "running"), san.Path("sdc", "10.9.2.10:3260", True, "running"))
     assert san.maps_of("sda", root) == (("dm-1", f"mpath-{LUN0}"),)
     assert set(san.numbers("sda", root)) == {"8:0", "253:1"}
     assert san.multipath(LUN0[:-1] + "9", root) is None
