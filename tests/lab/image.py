@@ -31,7 +31,9 @@ PACKAGES = (
     " libvirt-daemon-system libvirt-clients libvirt-daemon-lock libvirt-daemon-plugin-lockd"
     " qemu-system-x86 qemu-utils seabios netcat-openbsd systemd-container"
     " nfs-common cifs-utils keyutils ktls-utils krb5-user"
-    " open-iscsi multipath-tools nvme-cli ocfs2-tools"
+    " open-iscsi multipath-tools kpartx nvme-cli ocfs2-tools lvm2 fdisk gfs2-utils dlm-controld corosync"
+    " libvirt-daemon-driver-storage-disk libvirt-daemon-driver-storage-iscsi libvirt-daemon-driver-storage-iscsi-direct"
+    " libvirt-daemon-driver-storage-logical libvirt-daemon-driver-storage-mpath libvirt-daemon-driver-storage-scsi"
     " python3 python3-libvirt python3-pyudev python3-systemd python3-configobj python3-rich"
     # the array
     " nfs-kernel-server samba targetcli-fb btrfs-progs"
@@ -62,7 +64,7 @@ DISABLED = (
     " iscsid.socket o2cb.service ocfs2.service tlshd.service apt-daily.timer apt-daily-upgrade.timer"
     " e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer man-db.timer"
     " systemd-timesyncd.service nftables.service xfs_scrub_all.timer"
-    " nvmf-autoconnect.service nvmefc-boot-connections.service"
+    " nvmf-autoconnect.service nvmefc-boot-connections.service corosync.service dlm.service"
 ).split()
 MASKED = (
     "systemd-hwdb-update.service systemd-pstore.service systemd-binfmt.service getty@tty1.service"
