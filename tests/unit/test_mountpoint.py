@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from kvmontap.mountpoint import guard, main, release, set_immutable
+from kvmontap.mountpoint import guard, main, release, release_beneath, set_immutable
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may set the immutable flag")
 
@@ -65,6 +65,41 @@ def test_it_can_be_mounted_on(target):
     guard([target])
     subprocess.run(["mount", "-t", "tmpfs", "test", target], check=True)
     subprocess.run(["umount", target], check=True)
+
+
+@root
+def test_beneath_what_is_mounted_the_directory_is_given_back_and_the_mount_stays(target):
+    guard([target])
+    subprocess.run(["mount", "-t", "tmpfs", "test", target], check=True)
+    try:
+        open(os.path.join(target, "volume"), "w", encoding="utf-8").close()
+        assert release_beneath([target]) == ()
+        assert os.path.ismount(target) and os.listdir(target) == ["volume"]
+    finally:
+        subprocess.run(["umount", target], check=True)
+    open(os.path.join(target, "after"), "w", encoding="utf-8").close()  # PermissionError while it is immutable
+    os.unlink(os.path.join(target, "after"))
+
+
+@root
+def test_the_package_goes_while_its_pools_are_mounted(target, tmp_path, monkeypatch, capsys):
+    conf = tmp_path / "kvmontap.conf"
+    conf.write_text(f"[pools]\n[[p]]\nprotocol = nfs\nserver = 192.0.2.1\nexport = /p\ntarget = {target}\n", encoding="utf-8")
+    monkeypatch.setenv("KVMONTAP_CONF", str(conf))
+    assert main(("guard",)) == 0
+    subprocess.run(["mount", "-t", "tmpfs", "test", target], check=True)
+    try:
+        assert main(("release",)) == 0 and os.path.ismount(target)
+    finally:
+        subprocess.run(["umount", target], check=True)
+    assert capsys.readouterr().err == ""
+    os.rmdir(target)  # PermissionError while it is immutable
+
+
+@root
+def test_beneath_a_target_that_is_not_there_one_sentence_is_told(tmp_path):
+    (sentence,) = release_beneath([str(tmp_path / "gone")])
+    assert str(tmp_path / "gone") in sentence and "\n" not in sentence
 
 
 def test_a_target_that_is_no_directory_is_told_in_one_sentence(tmp_path):
