@@ -105,14 +105,15 @@ def _look_at_all(config: Config, look: Optional[Look]) -> Dict[str, Tuple[Findin
     prober = Prober()
     try:
         with ThreadPoolExecutor(min(32, len(asked))) as threads:
-            answers = threads.map(look or (lambda pool: _mounted(pool, prober)), asked)
+            answers = threads.map(look or (lambda pool: mounted(pool, prober)), asked)
             found.update(zip((pool.name for pool in asked), answers))
     finally:
         prober.close()
     return found
 
 
-def _mounted(pool: Pool, prober: Prober) -> Tuple[Finding, ...]:
+def mounted(pool: Pool, prober: Prober) -> Tuple[Finding, ...]:
+    """What is wrong with the mount of a pool, () where all is well; within some seconds, more where an automount mounts it first."""
     if known(pool):
         # Looking at an automount mounts it, which takes its time.
         seconds = max(LOOK_SECONDS, pool.boot.timeout if pool.boot.mount == "automount" else 0.0)
