@@ -117,6 +117,8 @@ def test_any_order_of_mute_refuse_and_listen(array, call):
         assert call("GET", "/api/cluster")[0] == 200
 
 
+# ssl.SSLSocket._create() of CPython 3.11 forgets to close its socket where the peer's reset comes between connect() and the handshake.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_mute_while_callers_come_and_go(array):
     """Connections that are just being taken are broken too, whatever the moment."""
     stop = threading.Event()
