@@ -20,6 +20,7 @@ class Layer(NamedTuple):
     paths: Tuple[str, ...]
     packages: Tuple[str, ...]  # of Debian, installed where missing
     cannot: Callable[[], str]  # why this machine cannot run it, "" when it can
+    workers: int = 1  # processes that share the tests
 
 
 class Result(NamedTuple):
@@ -48,8 +49,8 @@ def needs_namespaces() -> str:
 
 MAKE_TREE = ("mmdebstrap", "dpkg-dev", "debhelper", "dh-python", "fakeroot")
 LAYERS: Dict[str, Layer] = {
-    "unit": Layer(("tests/unit",), ("openssl", "fuse3", "qemu-utils", "btrfs-progs"), anywhere),
-    "golden": Layer(("tests/golden",), ("systemd",), anywhere),
+    "unit": Layer(("tests/unit",), ("openssl", "fuse3", "qemu-utils", "btrfs-progs"), anywhere, 2),
+    "golden": Layer(("tests/golden",), ("systemd",), anywhere, 2),
     "libvirt": Layer(("tests/libvirt",), MAKE_TREE + ("openssl",), needs_namespaces),
     "boot": Layer(("tests/boot",), MAKE_TREE + ("systemd-container", "dbus"), needs_namespaces),
     "lab": Layer(("tests/lab",), (), needs_root),
@@ -92,8 +93,9 @@ def run(name: str) -> Result:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         report = os.path.join(directory, "report.xml")
+        shared = ["-n", str(layer.workers)] if layer.workers > 1 else []
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "-o", "junit_family=xunit1",
-                               "-p", "no:cacheprovider", *paths], cwd=ROOT, check=False)
+                               "-p", "no:cacheprovider", *shared, *paths], cwd=ROOT, check=False)
         return counted(name, report, done.returncode)._replace(seconds=time.monotonic() - start)
 
 
