@@ -32,6 +32,7 @@ class Machine:
         self.root = work / "root"
         self.process: Optional[subprocess.Popen] = None
         self.leader = 0
+        self.binds: List[str] = []  # further options for systemd-nspawn
         self._off_since = 0.0  # CLOCK_MONOTONIC, which a container shares with its host
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g,mode=755", "boot-test", work], check=True)
         for name in ("upper", "scratch", "root"):
@@ -82,7 +83,7 @@ class Machine:
         with log:
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "-q", "-D", self.root, f"--machine=boot-{os.getpid()}", "--register=no", "--keep-unit",
-                 "--private-network", "--bind=/dev/autofs", "--console=pipe", "-b", "systemd.show_status=0"],
+                 "--private-network", "--bind=/dev/autofs", *self.binds, "--console=pipe", "-b", "systemd.show_status=0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         self.leader = wait(self._find_leader, timeout, self._console)

@@ -1,10 +1,11 @@
 """kvmontap-pools.service and `kvmontap pool` against the libvirt of each suite.
 
-The storage that is "there" is a block pool's file system, mounted by fstab: what the kernel here can mount for an NFS pool is
-no NFS, which is seen (and is one of the tests).
+The storage that is "there" is a block pool's file system on a loop device: what the kernel here can mount for an NFS pool is
+no NFS, which is seen (and is one of the tests).  Nothing here is a Fibre Channel adapter, so the unit that looks for one says yes.
 """
 
 import json
+import subprocess
 
 import pytest
 
@@ -14,17 +15,17 @@ CONF = """
 [pools]
 [[here01]]
 protocol = fc
-device = /dev/disk/by-id/here01
+device = /dev/here01
 filesystem = ext4
 target = /mnt/here01
 [[away01]]
 protocol = fc
-device = /dev/disk/by-id/away01
+device = /dev/away01
 filesystem = ext4
 target = /mnt/away01
 [[still01]]
 protocol = fc
-device = /dev/disk/by-id/still01
+device = /dev/still01
 filesystem = ext4
 target = /mnt/still01
 autostart = no
@@ -38,16 +39,29 @@ nconnect = 4
 target = /mnt/net01
 """
 POOLS = "kvmontap-pools.service"
+ADAPTER = "[Service]\nExecStart=\nExecStart=/bin/true\n"
 
 
 @pytest.fixture()
-def configured(host):
+def configured(host, tmp_path):
     host.write("/etc/kvmontap.conf", CONF)
-    host.write("/etc/fstab", "/srv/here01 /mnt/here01 none bind\n/srv/still01 /mnt/still01 none bind\n")
-    for name in ("srv/here01", "srv/still01", "mnt/away01"):
-        (host.root / name).mkdir(parents=True)
-    host.start()
-    return host
+    host.write("/etc/systemd/system/kvmontap-fc@.service.d/adapter.conf", ADAPTER)
+    devices = [loop(tmp_path / name) for name in ("here01", "still01", "spare01")]
+    host.binds = [f"--bind={device}:/dev/{name}" for device, name in zip(devices, ("here01", "still01", "spare01"))]
+    try:
+        host.start()
+        yield host
+    finally:
+        for device in devices:  # one that is mounted goes with its mount
+            subprocess.run(["losetup", "-d", device], check=True)
+
+
+def loop(image):
+    """A loop device that carries ext4."""
+    image.touch()
+    subprocess.run(["truncate", "-s", "16M", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    return subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def pools(host):
@@ -115,7 +129,8 @@ def test_pool_list_and_apply_by_hand(configured):
     rows = {row["pool"]: row for row in json.loads(configured.run("kvmontap", "pool", "list", "--json", check=False).stdout)}
     assert rows["here01"]["state"] == "active" and not rows["here01"]["remark"]
     assert "is not mounted" in rows["away01"]["remark"]
-    configured.run("mount", "--bind", "/srv", "/mnt/away01")
+    configured.run("cp", "-a", "/dev/spare01", "/dev/away01")
+    configured.run("systemctl", "start", "mnt-away01.mount")
     configured.run("kvmontap", "pool", "apply")
     assert pools(configured)["away01"] == ("active", "yes")
 

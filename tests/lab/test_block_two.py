@@ -92,5 +92,9 @@ def test_one_host_without_power_the_other_goes_on_and_it_comes_back(two: Two) ->
     two.other.vm.wait_up(400)
     block.wait_over(two.other)
     assert two.other.run("systemctl --failed --plain --no-legend").out.strip() == ""
+    for pool in POOLS:
+        if not two.other.run(f"mountpoint -q /mnt/{pool}", check=False).ok:
+            print(two.other.run("journalctl -b --no-hostname -o short-monotonic; uptime; systemctl list-jobs; systemctl status 'kvmontap*' '*.mount'; cat /proc/mounts; ls -la /mnt /run/systemd/generator; cat /etc/kvmontap.conf", check=False).out)
+        two.other.run(f"mountpoint -q /mnt/{pool}")
     assert two.other.run("cat /mnt/kvmiscsi01/note", timeout=240).out == "still\n"
     assert all(two.one.state(name) == "running" for name in GUESTS)
