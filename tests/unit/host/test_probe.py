@@ -364,7 +364,7 @@ def test_one_that_even_a_kill_does_not_end_stays_alone_and_is_collected_later(fu
     assert list(children()) == [pid] and fuse.tell("count") == before + 1
     fuse.tell("answer")
     assert until(lambda: not children())
-    assert one.check(pool, soon()) == ()
+    assert until(lambda: one.check(pool, soon()) == ())
 
 
 def pending(pid):
