@@ -14,6 +14,9 @@ from .lab import Lab
 
 POOLS = ("kvmiscsi01", "kvmns01")
 GUESTS = {"vm-iscsi": "kvmiscsi01", "vm-ns": "kvmns01"}
+# What a host tells of a boot after which a pool is not mounted.
+STORY = ("journalctl -b --no-hostname -o short-monotonic; systemctl list-jobs; systemctl status 'kvmontap*' '*.mount'; "
+         "cat /proc/mounts /etc/kvmontap.conf; ls -la /mnt /run/systemd/generator")
 
 
 class Two(NamedTuple):
@@ -94,7 +97,7 @@ def test_one_host_without_power_the_other_goes_on_and_it_comes_back(two: Two) ->
     assert two.other.run("systemctl --failed --plain --no-legend").out.strip() == ""
     for pool in POOLS:
         if not two.other.run(f"mountpoint -q /mnt/{pool}", check=False).ok:
-            print(two.other.run("journalctl -b --no-hostname -o short-monotonic; uptime; systemctl list-jobs; systemctl status 'kvmontap*' '*.mount'; cat /proc/mounts; ls -la /mnt /run/systemd/generator; cat /etc/kvmontap.conf", check=False).out)
+            print(two.other.run(STORY, check=False).out)
         two.other.run(f"mountpoint -q /mnt/{pool}")
     assert two.other.run("cat /mnt/kvmiscsi01/note", timeout=240).out == "still\n"
     assert all(two.one.state(name) == "running" for name in GUESTS)
