@@ -9,7 +9,7 @@ import sys
 from typing import Optional, Sequence
 
 import kvmontap
-from kvmontap.cli import arguments
+from kvmontap.cli import arguments, looking
 from kvmontap.config import path_from_environment
 
 
@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(action="pool", function=name)
 
     arguments.snapshot(_command, commands)
+    looking.add(_command, commands)
 
     one = commands.add_parser("example-config", help="print a configuration with every key, commented out", allow_abbrev=False)
     one.set_defaults(action="example", function="example")

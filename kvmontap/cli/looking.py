@@ -1,0 +1,22 @@
+"""The command lines of what looks at a host or an array and tells; imports nothing else, so that other commands pay nothing."""
+
+import argparse
+from typing import Callable
+
+Command = Callable[..., argparse.ArgumentParser]
+
+
+def add(command: Command, commands: argparse._SubParsersAction) -> None:
+    """Adds the commands; command(commands, name, text) makes one with the options that all commands have."""
+    one = command(commands, "host-id", "print the names by which an array knows this host: IQN, WWPNs, NQN")
+    _root(one)
+    _finish(one, "hostid")
+
+
+def _root(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--root", default="/", metavar="DIR", help="look at files below DIR instead of /")
+
+
+def _finish(one: argparse.ArgumentParser, action: str) -> None:
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one.set_defaults(action=action, function=action)
