@@ -12,6 +12,12 @@ def add(command: Command, commands: argparse._SubParsersAction) -> None:
     _root(one)
     _finish(one, "hostid")
 
+    one = command(commands, "role", "print the least-privilege role that the arrays of the file are to give us")
+    one.add_argument("array", nargs="*", metavar="ARRAY", help="only for these subsections of [ontap]")
+    one.add_argument("--vserver", default="", metavar="NAME", help="where the account lives, in place of svm= of the section")
+    one.add_argument("--all", action="store_true", help="every right that any feature needs, whether the file uses it or not")
+    _finish(one, "role")
+
 
 def _root(one: argparse.ArgumentParser) -> None:
     one.add_argument("--root", default="/", metavar="DIR", help="look at files below DIR instead of /")

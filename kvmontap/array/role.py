@@ -1,0 +1,104 @@
+"""The least that an account of ours needs on an array: a table of REST paths, and the commands that make a role of it.
+
+Pure; standard library only.  tests/unit/array/test_role.py holds the table against what our client really asks for.
+"""
+
+from typing import Iterable, List, NamedTuple, Tuple
+
+from kvmontap.model import ISCSI, NFS, SMB, Array, Config, Pool
+
+NAME = "kvmontap"  # of the role and, unless the file says otherwise, of the account
+
+
+class Right(NamedTuple):
+    """One line of a role."""
+
+    path: str  # "*" stands for one part; the longest path that fits a request decides
+    access: str  # none, readonly, read_create (since ONTAP 9.11.1; before: all), all
+    features: Tuple[str, ...]  # that need it, see features()
+    why: str
+
+
+ALWAYS, SNAPSHOTS, RESTORE = "array", "snapshots", "restore"
+_ETHERNET = (NFS, SMB, ISCSI, "nvme-tcp", "nvme-rdma")
+
+RIGHTS: Tuple[Right, ...] = (
+    Right("/api/storage/volumes", "readonly", (ALWAYS,), "state, space and settings of the volume behind a pool"),
+    # Reading volumes would let the account read files through /files, too.
+    Right("/api/storage/volumes/*/files", "none", (ALWAYS,), "what lies in the volumes is not for this account to read"),
+    Right("/api/storage/volumes/*/snapshots", "all", (SNAPSHOTS,), "snapshots before a start or a migration, and their retention"),
+    Right("/api/cluster/jobs", "readonly", (SNAPSHOTS, RESTORE), "how the making of a snapshot or a clone went"),
+    Right("/api/storage/file/clone", "read_create", (RESTORE,), "kvmontap snapshot restore"),
+    Right("/api/svm/svms", "readonly", (ALWAYS,), "whether the SVM runs"),
+    Right("/api/network/ip/interfaces", "readonly", _ETHERNET, "state, home port and node of the data LIFs"),
+    Right("/api/protocols/cifs/shares", "readonly", (SMB,), "which volume a share lies on"),
+)
+
+
+class Role(NamedTuple):
+    """What one array is to be told."""
+
+    array: str
+    vserver: str  # where role and account live
+    user: str
+    login: str  # password, cert, "" for a token, whose account the authorisation server knows
+    rights: Tuple[Right, ...]
+    left_out: Tuple[Right, ...]  # of the table, since nothing in the file needs them
+
+
+def features(pools: Iterable[Pool]) -> Tuple[str, ...]:
+    """What the pools of an array ask of it."""
+    found = [ALWAYS]
+    for pool in pools:
+        found.append(pool.protocol)
+        if pool.snapshots.before:
+            found.append(SNAPSHOTS)
+            found += [RESTORE] if pool.protocol in (NFS, SMB) else []
+    return tuple(dict.fromkeys(found))
+
+
+def role(array: Array, config: Config, vserver: str = "", everything: bool = False) -> Role:
+    """The role for one array of the configuration; `vserver` overrides the SVM of the section, `everything` = for every feature."""
+    used = features(pool for pool in config.pools.values() if pool.ontap == array.name)
+    wanted = [right for right in RIGHTS if everything or set(right.features) & set(used)]
+    left_out = [right for right in RIGHTS if right not in wanted]
+    login = "cert" if array.certificate else "" if array.token_file else "password"
+    return Role(array.name, vserver or array.svm, array.username or NAME, login, tuple(wanted), tuple(left_out))
+
+
+def commands(one: Role) -> Tuple[str, ...]:
+    """The ONTAP commands that make role and account; `security login create` asks for the password."""
+    where = one.vserver or "VSERVER"
+    lines: List[str] = [
+        f'security login rest-role create -vserver {where} -role {NAME} -api "{right.path}" -access {right.access}' for right in one.rights]
+    # Without this ONTAP answers every request of a role of one's own with 403.
+    lines.append(f"vserver services web access create -vserver {where} -name rest -role {NAME}")
+    if one.login:
+        lines.append(f"security login create -vserver {where} -user-or-group-name {one.user} -application http "
+                     f"-authentication-method {one.login} -role {NAME}")
+    return tuple(lines)
+
+
+def notes(one: Role) -> Tuple[str, ...]:
+    """What the commands do not say, a sentence each."""
+    said = []
+    if not one.vserver:
+        said.append("put the SVM that owns the volumes in place of VSERVER, or name it with --vserver")
+    said.append("an account of an SVM logs in at a management LIF of that SVM; where address = is the cluster's, name the cluster "
+                "with --vserver")
+    if not one.login:
+        said.append(f"the login is a token: have the authorisation server give its holder the role {NAME}")
+    if any(right.access == "read_create" for right in one.rights):
+        said.append("before ONTAP 9.11.1 write all in place of read_create")
+    if any(SNAPSHOTS in right.features and right.path.endswith("snapshots") for right in one.left_out):
+        said.append("no pool asks for snapshots, so this role cannot take any; --all gives every right that kvmontap can use")
+    return tuple(said)
+
+
+def body(one: Role) -> dict:
+    """The same role as the body of POST /api/security/roles."""
+    made: dict = {"name": NAME, "privileges": [{"path": right.path, "access": right.access} for right in one.rights]}
+    if one.vserver:
+        made["owner"] = {"name": one.vserver}
+    return made
+

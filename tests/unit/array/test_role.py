@@ -1,0 +1,254 @@
+"""The role that `kvmontap role` prints: enough for everything that our client asks for, and not a line more.
+
+The pocket array gives the account exactly that role.  What is needed is taken from the requests that really came in.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from kvmontap import model
+from kvmontap.array import Client, fileclone, look
+from kvmontap.array.errors import ArrayError
+from kvmontap.array.role import RIGHTS, body, commands, role
+from kvmontap.array.snapshot import Wanted, create
+from kvmontap.array.stored import delete, stored
+from kvmontap.config import parse
+from tests.pocket_array import PocketArray
+from tests.pocket_array.exchange import ApiError
+from tests.pocket_array.judge import description_path
+from tests.pocket_array.logins import _ACCESS, Logins, User, _fits
+from tests.unit.array.over_https import secret, soon
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+POOLS = {
+    "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod"),
+    "smb": model.Pool("smb", "smb", server=("192.0.2.12",), share="kvmsmb01", ontap="prod"),
+}
+CONFIG = model.Config({}, POOLS, {})
+
+
+class Site(NamedTuple):
+    pocket: PocketArray
+    client: Client
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """The array hands out a job at once, as a busy one does."""
+    monkeypatch.setattr(fileclone, "_WAIT", 0)
+
+
+@pytest.fixture
+def site(authority, judge, tmp_path):
+    """site(rights): an array whose account has exactly these rights, and our client logged in to it."""
+    made = []
+
+    def start(rights):
+        directory = tmp_path / f"volume{len(made)}"
+        directory.mkdir()
+        (directory / "vm.img").write_text("x")
+        backend = {"kind": "copies", "directory": str(directory), "snapshots": str(tmp_path / f"snapshots{len(made)}")}
+        pocket = PocketArray({
+            "svms": [{"name": "svm_kvm"}],
+            "volumes": [{"name": "kvmnfs01", "svm": "svm_kvm", "backend": backend}],
+            "lifs": [{"name": "lif_a", "svm": "svm_kvm", "address": "192.0.2.11"}, {"name": "lif_b", "svm": "svm_kvm",
+                                                                                  "address": "192.0.2.12", "node": "node2"}],
+            "shares": [{"name": "kvmsmb01", "svm": "svm_kvm", "path": "/kvmnfs01/share"}],
+            "users": [{"name": "kvmontap", "password": "least", "role": "kvmontap"}],
+            "roles": {"kvmontap": [{"path": right.path, "access": right.access} for right in rights]},
+        }, directory=authority, observers=(judge,) if judge else ()).start()
+        client = Client(model.Array("prod", pocket.host, svm="svm_kvm", username="kvmontap",
+                                    password_file=secret(tmp_path / "password", "least"), ca=pocket.ca))
+        made.extend((client.close, pocket.stop))
+        return Site(pocket, client)
+
+    yield start
+    for stop in made:
+        stop()
+
+
+# -- everything that we ever do with an array, each a name and a function that tells what was refused
+
+
+def _looked(client, name):
+    seen = look(client, POOLS[name], soon())
+    return [one.text for one in seen.findings if one.code == "array.rights"] + list(seen.skipped)
+
+
+def _reference(client):
+    return look(client, POOLS["nfs"], soon()).ref
+
+
+def _snapshot(client, name):
+    create(client, _reference(client), Wanted(name, "{}"), soon())
+
+
+def take(client):
+    _snapshot(client, "kvmontap-a")
+
+
+def list_and_delete(client):
+    _snapshot(client, "kvmontap-b")
+    found = stored(client, _reference(client), soon())
+    delete(client, _reference(client), found[-1].uuid, soon())
+
+
+def restore(client):
+    _snapshot(client, "kvmontap-c")
+    fileclone.clone(client, _reference(client), "kvmontap-c", "vm.img", "back.img", soon())
+
+
+DOINGS = {
+    "judge an NFS pool": lambda client: _looked(client, "nfs"),
+    "judge an SMB pool": lambda client: _looked(client, "smb"),
+    "take a snapshot": take,
+    "list and delete snapshots": list_and_delete,
+    "restore a file": restore,
+}
+
+
+def refusals(client):
+    """{doing: why} of what this account cannot do."""
+    told = {}
+    for name, doing in DOINGS.items():
+        try:
+            said = doing(client)
+        except ArrayError as error:
+            said = [f"{error.finding.code}: {error.finding.text}"]
+        except AttributeError:
+            said = ["there is no volume to work on"]
+        if said:
+            told[name] = said
+    return told
+
+
+def allowing():
+    return [right for right in role(model.Array("prod", "x"), CONFIG).rights if right.access != "none"]
+
+
+def decides(path, rights):
+    """The right that decides on a request, by the array's own rule."""
+    fitting = [right for right in rights if _fits(right.path, path)]
+    return max(fitting, key=lambda right: len(right.path)) if fitting else None
+
+
+def test_everything_works_with_exactly_the_role_and_uses_all_of_it(site):
+    rights = role(model.Array("prod", "x"), CONFIG).rights
+    made = site(rights)
+    assert refusals(made.client) == {}
+    asked = {(entry.method, entry.path) for entry in made.pocket.log.entries()}
+    used = {}
+    for method, path in asked:
+        used.setdefault(decides(path, rights).path, set()).add(method)
+    assert set(used) == {right.path for right in allowing()}, "a line that no request needs"
+    for right in allowing():
+        smaller = [name for name, methods in _ACCESS.items() if methods < _ACCESS[right.access]]
+        assert not any(used[right.path] <= _ACCESS[name] for name in smaller), f"{right.path} needs less than {right.access}"
+
+
+@pytest.mark.parametrize("gone", allowing(), ids=lambda right: right.path)
+def test_without_any_one_line_something_is_refused(site, gone):
+    told = refusals(site([right for right in role(model.Array("prod", "x"), CONFIG).rights if right is not gone]).client)
+    expected = {
+        "/api/storage/volumes": "judge an NFS pool",
+        "/api/storage/volumes/*/snapshots": "take a snapshot",
+        "/api/cluster/jobs": "restore a file",
+        "/api/storage/file/clone": "restore a file",
+        "/api/svm/svms": "judge an NFS pool",
+        "/api/network/ip/interfaces": "judge an NFS pool",
+        "/api/protocols/cifs/shares": "judge an SMB pool",
+    }
+    assert expected[gone.path] in told, told
+
+
+def test_the_account_reads_no_file():
+    """Reading /storage/volumes would bring /storage/volumes/UUID/files/PATH with it, which gives out what is in a file."""
+    whole = [{"path": right.path, "access": right.access} for right in RIGHTS]
+    user, path = User("kvmontap", role="kvmontap"), "/api/storage/volumes/0f0e/files/vm.img"
+    with pytest.raises(ApiError):
+        Logins([], {"kvmontap": whole}).allow(user, "GET", path)
+    Logins([], {"kvmontap": [one for one in whole if one["access"] != "none"]}).allow(user, "GET", path)
+
+
+def test_only_what_the_file_uses():
+    quiet = POOLS["nfs"]._replace(snapshots=model.Snapshots(before=()))
+    array = model.Array("prod", "x", svm="svm_kvm", username="kvm", password_file="/p")
+    few = role(array, model.Config({}, {"nfs": quiet, "elsewhere": POOLS["smb"]._replace(ontap="other")}, {}))
+    paths = {right.path for right in few.rights}
+    assert {"/api/storage/volumes/*/snapshots", "/api/storage/file/clone", "/api/protocols/cifs/shares"}.isdisjoint(paths)
+    assert "/api/network/ip/interfaces" in paths
+    block = role(array, model.Config({}, {"fc": model.Pool("fc", "fc", ontap="prod")}, {}))
+    assert {"/api/network/ip/interfaces", "/api/storage/file/clone"}.isdisjoint(right.path for right in block.rights)
+    assert role(array, model.Config({}, {}, {}), everything=True).rights == RIGHTS
+
+
+def test_the_commands():
+    array = model.Array("prod", "x", svm="svm_kvm", username="kvm", password_file="/p")
+    lines = commands(role(array, CONFIG))
+    assert lines[0] == 'security login rest-role create -vserver svm_kvm -role kvmontap -api "/api/storage/volumes" -access readonly'
+    assert lines[-2:] == ("vserver services web access create -vserver svm_kvm -name rest -role kvmontap",
+                          "security login create -vserver svm_kvm -user-or-group-name kvm -application http "
+                          "-authentication-method password -role kvmontap")
+    assert "-authentication-method cert" in commands(role(array._replace(password_file="", certificate="/c"), CONFIG))[-1]
+    assert "login create" not in commands(role(array._replace(password_file="", token_file="/t"), CONFIG))[-1]
+
+
+def test_the_body_is_ontaps(judge):
+    """As the description of POST /security/roles has it, where that is at hand."""
+    made = body(role(model.Array("prod", "x", svm="svm_kvm"), CONFIG))
+    assert set(made) == {"name", "owner", "privileges"} and made["owner"] == {"name": "svm_kvm"}
+    if description_path():
+        with open(description_path(), encoding="utf-8") as stream:
+            words = json.load(stream)["definitions"]["RolePrivilege"]
+        assert set(made["privileges"][0]) <= set(words["properties"])
+        # The only paths below a volume that a role of ONTAP's can name.
+        for right in RIGHTS:
+            if "*" in right.path:
+                assert right.path.replace("*", "{volume.uuid}") in words["description"]
+
+
+CONF = """[ontap]
+[[prod]]
+address = cluster1.example.com
+svm = svm_kvm
+username = kvm
+password-file = /etc/kvmontap/prod.password
+[[dr]]
+address = cluster2.example.com
+token-file = /etc/kvmontap/dr.token
+[pools]
+[[a]]
+protocol = nfs
+server = 192.0.2.11
+export = /a
+ontap = prod
+"""
+
+
+def test_as_a_command(tmp_path):
+    path = tmp_path / "k.conf"
+    path.write_text(CONF)
+
+    def run(*more, conf=str(path)):
+        done = subprocess.run([sys.executable, "-m", "kvmontap", "role", "--config", conf, *more], cwd=ROOT, capture_output=True,
+                              text=True, check=False, timeout=60)
+        assert "Traceback" not in done.stderr
+        return done
+
+    assert parse(CONF).problems == ()
+    done = run()
+    assert done.returncode == 0 and done.stdout.startswith("# array prod (cluster1.example.com)\n")
+    plain = [line for line in done.stdout.splitlines() if line and not line.startswith("#")]
+    assert all(line.startswith(("security login ", "vserver services web access ")) for line in plain)
+    assert "-vserver VERS" not in run("prod").stdout and "-vserver cluster9" in run("prod", "--vserver", "cluster9").stdout
+    told, = json.loads(run("dr", "--json").stdout)
+    assert set(told) == {"array", "user", "role", "commands", "notes"} and "owner" not in told["role"]
+    assert any("token" in note for note in told["notes"])
+    assert run("none").returncode == 2
+    (tmp_path / "empty.conf").write_text("")
+    assert run(conf=str(tmp_path / "empty.conf")).returncode == 1
