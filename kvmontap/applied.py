@@ -15,7 +15,7 @@ from kvmontap.model import Boot, Cluster, Loaded, Pool
 
 PATH = "/run/kvmontap/applied.conf"
 # What the gate and the snapshots need, and names of sections that the record does not have.
-_LEFT_OUT = ("name", "boot", "gate", "snapshots", "ontap", "volume", "hosted_on", "snapshot_scope")
+_LEFT_OUT = ("name", "boot", "gate", "snapshots", "ontap", "volume", "snapshot_scope")
 
 
 def path() -> str:

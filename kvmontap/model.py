@@ -125,6 +125,11 @@ class Pool(NamedTuple):
     gate: Gate = Gate()
     snapshots: Snapshots = Snapshots()
     nqn: Tuple[str, ...] = ()
+    interfaces: Tuple[str, ...] = ()
+    io_queues: int = 0  # 0 = as many as there are CPUs
+    dhchap_file: str = ""
+    tls_key_file: str = ""
+    adapter: str = ""  # type = scsi: scsi_host2
 
 
 class Node(NamedTuple):

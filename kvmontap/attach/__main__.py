@@ -1,19 +1,22 @@
-"""`python3 -m kvmontap.attach start|reload|stop iscsi|nvme|fc|o2cb NAME`: what the template units run.
+"""`python3 -m kvmontap.attach start|reload|stop KIND NAME`: what the template units run; KIND is one of KINDS.
 
+NAME is a pool's; with o2cb a cluster's, with hosted and hosted-guests a VM's.  `pool` is for pools of any protocol.
 Exits with 0, or with 1 and one sentence on stderr.
 """
 
 import sys
 import time
-from typing import Sequence
+from typing import Dict, Sequence
 
 from kvmontap import applied
-from kvmontap.attach import device, fc, iscsi, nvme, o2cb
+from kvmontap.attach import device, fc, hosted, iscsi, lvm, nvme, o2cb
 from kvmontap.attach.call import AttachError, say
 from kvmontap.config import load, path_from_environment
-from kvmontap.model import Cluster, Config, Pool
+from kvmontap.model import FC, ISCSI, Cluster, Config, Pool
+from kvmontap.units import block
 
-KINDS = ("iscsi", "nvme", "fc", "o2cb")
+VMS = ("hosted", "hosted-guests")
+KINDS = ("iscsi", "nvme", "fc", "o2cb", "pool") + VMS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"usage: python3 -m kvmontap.attach start|reload|stop {'|'.join(KINDS)} NAME", file=sys.stderr)
         return 2
     verb, kind, name = argv[1:]
-    what = f"cluster {name}" if kind == "o2cb" else f"pool {name}"
+    what = f"cluster {name}" if kind == "o2cb" else f"VM {name}" if kind in VMS else f"pool {name}"
     try:
         stop(kind, name) if verb == "stop" else start(kind, name)
         return 0
@@ -48,34 +51,49 @@ def start(kind: str, name: str) -> None:
     if kind == "o2cb":
         o2cb.start(cluster(name))
         return
+    if kind in VMS:
+        pools = [one for one in known().values() if one.hosted_on == name]
+        hosted.wait(name, pools) if kind == "hosted" else hosted.apply(name, pools)
+        return
     found = pool(name)
     began = time.monotonic()
     # A little before systemd would end the mount's wait, so that the reason is in the journal.
     deadline = began + max(found.boot.timeout - 5, found.boot.timeout * 0.8)
-    if kind == "nvme":
+    lvm.guard(known().values())
+    if block.kind(found) == "nvme":
         nvme.start(found, deadline)
         path = device.wait(found, deadline, lambda: None, lambda: nvme.found(found))
-    elif kind == "iscsi":
+    elif found.protocol == ISCSI:
         device.announce(found)
         iscsi.start(found, deadline)
         path = device.wait(found, deadline, iscsi.rescan, lambda: iscsi.found(found))
     else:
         device.announce(found)
-        if found.protocol == "fc":
+        if found.protocol == FC:
             fc.start(found)
         path = device.wait(found, deadline, fc.rescan, fc.found)
     device.judge(found, path)
-    say(f"pool {name}: {path} is there after {time.monotonic() - began:.1f} s")
+    lvm.used(found, path)
+    say(f"pool {name}: {path or 'what its portals show'} is there after {time.monotonic() - began:.1f} s")
 
 
 def stop(kind: str, name: str) -> None:
     """Take down what we brought up; the configuration is not asked, for it may be another by now."""
     if kind == "o2cb":
         o2cb.stop(name)
-    elif kind == "iscsi":
-        iscsi.stop(name)
-    elif kind == "nvme":
-        nvme.stop(name)
+    elif kind == "hosted-guests":
+        hosted.stop_guests(name, [one for one in known().values() if one.hosted_on == name])
+    elif kind != "hosted":
+        lvm.release(name)
+        if kind in ("iscsi", "pool"):
+            iscsi.stop(name)
+        if kind in ("nvme", "pool"):
+            nvme.stop(name)
+
+
+def known() -> Dict[str, Pool]:
+    """Every pool of this host: as configured, and as applied where its section is gone or broken by now."""
+    return {**applied.read(), **load(path_from_environment()).config.pools}
 
 
 def pool(name: str) -> Pool:

@@ -13,6 +13,7 @@ from kvmontap.units.block import device_path
 BLKID = "/usr/sbin/blkid"
 MOUNTED_OCFS2 = "/usr/sbin/mounted.ocfs2"
 MULTIPATH = "/usr/sbin/multipath"
+COROSYNC = "/etc/corosync/corosync.conf"
 WWIDS = "/etc/multipath/wwids"
 STEP = 0.2
 RESCAN = 10.0  # seconds between two rescans while a device is not there
@@ -39,8 +40,13 @@ def announce(pool: Pool) -> None:
 
 
 def wait(pool: Pool, deadline: float, rescan: Callable[[], None], found: Callable[[], Tuple[str, ...]]) -> str:
-    """The path of the pool's device once it is there; AttachError at `deadline` (time.monotonic()) with what is there instead."""
+    """The path of the pool's device once it is there, "" for a pool without a device of its own.
+
+    AttachError at `deadline` (time.monotonic()), with what is there instead."""
     path = device_path(pool)
+    if not path:  # a pool of whatever its portals or adapter show
+        rescan()
+        return ""
     again = time.monotonic() + RESCAN / 2
     while not os.path.exists(path):
         now = time.monotonic()
@@ -73,7 +79,7 @@ def judge(pool: Pool, path: str) -> None:
     """AttachError where the device carries another file system than the pool says, or another cluster's."""
     if pool.filesystem in ("", "none") or not os.path.exists(BLKID):
         return
-    done = call((BLKID, "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", path), 20.0)
+    done = call((BLKID, "-p", "-s", "TYPE", "-s", "LABEL", "-s", "PTTYPE", "-o", "export", path), 20.0)
     facts = dict(line.partition("=")[::2] for line in done.out.splitlines())
     kind = facts.get("TYPE", "")
     if done.code == 2 and not facts:
@@ -87,6 +93,8 @@ def judge(pool: Pool, path: str) -> None:
         raise AttachError(f"{path} carries {kind or 'no file system'}, but filesystem = {pool.filesystem}; check which device is meant")
     if kind == "ocfs2":
         _judge_cluster(pool, path)
+    elif kind == "gfs2":
+        _judge_lock_table(pool, facts.get("LABEL", ""), path)
 
 
 def _judge_cluster(pool: Pool, path: str) -> None:
@@ -94,6 +102,40 @@ def _judge_cluster(pool: Pool, path: str) -> None:
     if stack and (stack, cluster) != ("o2cb", pool.cluster):
         raise AttachError(f"{path} belongs to the {stack} cluster {cluster}, not to {pool.cluster}; correct cluster =, or, with the file "
                           f"system mounted nowhere, run: tunefs.ocfs2 --update-cluster-stack {path}")
+
+
+def _judge_lock_table(pool: Pool, table: str, path: str) -> None:
+    """GFS2's lock table is CLUSTER:NAME, and the cluster must be the one that corosync runs."""
+    cluster = table.partition(":")[0]
+    if table and cluster != pool.cluster:
+        raise AttachError(f"{path} has the lock table {table}, which is of the cluster {cluster}, not of {pool.cluster}; correct "
+                          f"cluster =, or, with it mounted nowhere, run: tunegfs2 -o locktable={pool.cluster}:{pool.name} {path}")
+    running = corosync_cluster(_text(COROSYNC))
+    if running and running != pool.cluster:
+        raise AttachError(f"corosync on this host runs the cluster {running} ({COROSYNC}), not {pool.cluster}; correct cluster = or "
+                          "cluster_name there")
+
+
+def corosync_cluster(text: str) -> str:
+    """cluster_name in the totem section of a corosync.conf, "" where it has none."""
+    section = ""
+    for line in text.splitlines():
+        line = line.partition("#")[0].strip()
+        if line.endswith("{"):
+            section = line[:-1].strip()
+        elif line == "}":
+            section = ""
+        elif section == "totem" and line.partition(":")[0].strip() == "cluster_name":
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(1 << 20)
+    except OSError:
+        return ""
 
 
 def ocfs2_cluster(output: str) -> Tuple[str, str]:

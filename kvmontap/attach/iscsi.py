@@ -1,4 +1,4 @@
-"""iSCSI: a session to every portal of a pool's targets, and the end of those that we began.
+"""iSCSI: a session to every portal of a pool's targets (through each of its interfaces), and the end of those that we began.
 
 All LIFs of an SVM share one IQN, so a session counts for its portal: "logged in to the target" says nothing.
 """
@@ -29,10 +29,11 @@ class Way(NamedTuple):
     target: str
     portal: Portal
     tag: str  # target portal group
+    interface: str = ""  # open-iscsi's record of a network interface, "" = the routing decides
 
     @property
     def key(self) -> str:
-        return f"{self.target} {self.portal.endpoint}"
+        return f"{self.target} {self.portal.endpoint}" + (f" {self.interface}" if self.interface else "")
 
 
 def start(pool: Pool, deadline: float) -> None:
@@ -43,7 +44,8 @@ def start(pool: Pool, deadline: float) -> None:
     portals, silent = answering(pool.portals, (san.ISCSI_PORT,), deadline)
     for name, why in silent.items():
         say(f"pool {pool.name}: portal {name} does not answer ({why}); going on with the others")
-    ways = _ways(pool, portals, deadline)
+    bound = [_interface(name) for name in pool.interfaces] or [""]
+    ways = [way._replace(interface=one) for way in _ways(pool, portals, deadline) for one in bound]
     problems: List[str] = []
     with ledger.opened(KIND) as book:
         there = _there()
@@ -98,7 +100,22 @@ def found(pool: Pool) -> Tuple[str, ...]:
 
 
 def _key(session: san.Session) -> str:
-    return f"{session.target} {session.portal}"
+    return f"{session.target} {session.portal}" + (f" {session.interface}" if session.interface else "")
+
+
+def _interface(name: str) -> str:
+    """The name of open-iscsi's record for a network interface, made where there is none; a session is bound to it by that."""
+    if not os.path.exists(f"/sys/class/net/{name}"):
+        raise AttachError(f"this host has no network interface {name}; correct interfaces =")
+    record = f"kvmontap.{name}"
+    done = call((ADM, "-m", "iface", "-I", record), SECONDS)
+    if done.code or f"iface.net_ifacename = {name}" not in done.out:
+        if done.code:
+            call((ADM, "-m", "iface", "-I", record, "-o", "new"), SECONDS)
+        done = call((ADM, "-m", "iface", "-I", record, "-o", "update", "-n", "iface.net_ifacename", "-v", name), SECONDS)
+        if done.code:
+            raise AttachError(f"open-iscsi does not take the interface {name}: {_said(done)}")
+    return record
 
 
 def _there() -> Set[str]:
@@ -167,7 +184,8 @@ def _discover(pool: Pool, portals: Iterable[Portal]) -> Tuple[Dict[str, Way], Se
 def _login(way: Way, chap: Dict[str, str], pool: Pool) -> str:
     """Log in; "" or what went wrong."""
     portal = f"{way.portal.endpoint},{way.tag}"
-    node = (ADM, "-m", "node", "-T", way.target, "-p", portal)
+    # Without -I, iscsiadm would take every interface that somebody has a record of.
+    node = (ADM, "-m", "node", "-T", way.target, "-p", portal, "-I", way.interface or "default")
     path = _record(way)
     if not path:
         done = call((*node, "-o", "new"), SECONDS)
@@ -203,9 +221,9 @@ def _record(way: Way) -> str:
     for base in NODES:
         for address in (way.portal.address, f"[{way.portal.address}]"):
             place = os.path.join(base, way.target, f"{address},{way.portal.port},{way.tag}")
-            if os.path.isfile(os.path.join(place, "default")):
-                return os.path.join(place, "default")
-            if os.path.isfile(place):
+            if os.path.isfile(os.path.join(place, way.interface or "default")):
+                return os.path.join(place, way.interface or "default")
+            if os.path.isfile(place) and not way.interface:
                 return place
     return ""
 

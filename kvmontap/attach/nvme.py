@@ -4,8 +4,8 @@ import json
 import os
 from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
 
-from kvmontap.attach import inuse, ledger
-from kvmontap.attach.call import AttachError, call, say
+from kvmontap.attach import inuse, ledger, nvmekeys
+from kvmontap.attach.call import AttachError, Done, call, say
 from kvmontap.attach.portals import Portal, answering
 from kvmontap.host import san
 from kvmontap.model import Pool
@@ -34,6 +34,7 @@ def start(pool: Pool, deadline: float) -> None:
     """Controllers to every portal that answers; AttachError where the pool has none afterwards."""
     if not os.path.exists(NVME):
         raise AttachError("nvme is not installed; install nvme-cli")
+    keys = nvmekeys.read(pool)
     transport = pool.protocol.partition("-")[2]
     done = call(("/usr/sbin/modprobe", MODULES[pool.protocol]), SECONDS)
     if done.code:
@@ -46,10 +47,9 @@ def start(pool: Pool, deadline: float) -> None:
         for way in ways:
             made = False
             if way.key not in there:
-                done = call((NVME, "connect", "-t", transport, "-a", way.address, "-s", way.port, "-n", way.subsystem,
-                             "-l", str(pool.ctrl_loss_tmo)), SECONDS)
+                done = _connect(way, pool, transport, keys)
                 if done.code and way.key not in {_key(one) for one in san.controllers()}:
-                    problems.append(f"{san.endpoint(way.address, way.port)} ({way.subsystem}): {done.why}")
+                    problems.append(f"{san.endpoint(way.address, way.port)} ({way.subsystem}): {_refused(done, pool)}")
                     continue
                 made = not done.code
             book.use(way.key, pool.name, made)
@@ -57,6 +57,31 @@ def start(pool: Pool, deadline: float) -> None:
         raise AttachError(f"no connection: {'; '.join(problems)}")
     for problem in problems:
         say(f"pool {pool.name}: no connection to {problem}")
+
+
+def _connect(way: Way, pool: Pool, transport: str, keys: nvmekeys.Keys) -> Done:
+    """One controller; a key goes by a file and not by an argument."""
+    words = [NVME, "connect", "-t", transport, "-a", way.address, "-s", way.port, "-n", way.subsystem, "-l", str(pool.ctrl_loss_tmo)]
+    words += ["-i", str(pool.io_queues)] if pool.io_queues else []
+    if not any(keys):
+        return call(words, SECONDS)
+    options: Dict[str, object] = {"ctrl_loss_tmo": pool.ctrl_loss_tmo}
+    if pool.io_queues:
+        options["nr_io_queues"] = pool.io_queues
+    with nvmekeys.written(nvmekeys.document(keys, transport, way.address, way.port, way.subsystem, options)) as path:
+        done = call((NVME, "connect-all", "-J", path), SECONDS)
+    # It exits with 0 for what it could not connect too.
+    there = way.key in {_key(one) for one in san.controllers()}
+    return done._replace(code=0 if there else done.code or 1)
+
+
+def _refused(done: Done, pool: Pool) -> str:
+    """nvme's own last words; those about keys are misleading (a wrong secret of ours is told as a missing one of TLS)."""
+    if pool.dhchap_file:
+        return f"{done.why}; if it refuses the login, check key= and ctrl-key= in {pool.dhchap_file} and this host on the subsystem"
+    if pool.tls_key_file:
+        return f"{done.why}; check that tlshd runs, and {pool.tls_key_file} against the key of this host on the subsystem"
+    return done.why
 
 
 def stop(name: str) -> None:

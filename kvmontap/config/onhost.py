@@ -81,6 +81,9 @@ def _pool(pool: Pool, root: str) -> Iterator[Tuple[str, str]]:
         yield from problems
         if not problems and not read_pairs(under(root, secret_path(name))).get("username"):
             yield key, f"{name} has no line username=NAME"
+    for key, name in (("dhchap-file", pool.dhchap_file), ("tls-key-file", pool.tls_key_file)):
+        if name:
+            yield from _secret(key, name, root)
     if pool.target:
         link = _link(pool.target, root)
         if link:

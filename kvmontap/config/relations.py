@@ -71,17 +71,21 @@ def _block(pool: Pool, clusters: Dict[str, Cluster], wrong: Callable[..., None])
     names = [key for key, value in (("wwid", pool.wwid), ("namespace", pool.namespace), ("device", pool.device)) if value]
     if len(names) > 1:
         wrong(names[1], f"and {names[0]} both name the device; keep one")
-    if pool.ontap and not pool.volume:
-        wrong("", "names an array but not the volume that holds its LUN or namespace; without volume = there is no array state and no "
-              "snapshot", False)
+    if pool.ontap and not (pool.volume or pool.wwid or pool.namespace):
+        wrong("", "names an array, but neither wwid =, namespace = nor volume =, by which its volume could be found; so there is no array "
+              "state and no snapshot", False)
     if pool.device and pool.partition:
         wrong("partition", "means nothing beside device =; name the partition's own device")
     shared = pool.filesystem in ("ocfs2", "gfs2")
+    bare = pool.filesystem in ("", "none")
     if pool.type in ("dir", "fs"):
-        if pool.filesystem == "none":
+        if bare:
             wrong("filesystem", f"is none, but a pool of type {pool.type} is a directory on a file system; name it, or choose another type")
-        if not names:
-            wrong("", "names no device; give wwid =, namespace = or device =")
+    elif not bare:
+        wrong("filesystem", f"is {pool.filesystem}, but a pool of type {pool.type} has no file system of its own; leave it out")
+    if pool.type in ("dir", "fs", "logical", "disk") and not names:
+        wrong("", "names no device; give wwid =, namespace = or device =")
+    _libvirts_own(pool, wrong)
     if shared and not pool.cluster:
         wrong("filesystem", f"{pool.filesystem} is shared between hosts; name its cluster with cluster =")
     if pool.cluster and pool.cluster not in clusters:
@@ -94,6 +98,23 @@ def _block(pool: Pool, clusters: Dict[str, Cluster], wrong: Callable[..., None])
         wrong("type", "logical needs vg =, the volume group")
     elif pool.vg and pool.type != "logical":
         wrong("vg", f"means nothing for type = {pool.type}")
+
+
+def _libvirts_own(pool: Pool, wrong: Callable[..., None]) -> None:
+    """Of the types that libvirt attaches itself, or that are no device of their own."""
+    if pool.type in ("iscsi", "iscsi-direct"):
+        if len(pool.iqn) != 1:
+            wrong("iqn", f"must name the one target of a pool of type {pool.type}, since libvirt logs in to it itself")
+        if len(pool.portals) > 1:
+            wrong("portals", f"has several, of which libvirt uses the first for a pool of type {pool.type}; dir, logical and mpath use "
+                  "them all", False)
+        if pool.chap_file or pool.interfaces:
+            key = "chap-file" if pool.chap_file else "interfaces"
+            wrong(key, f"is not used for type = {pool.type}: libvirt logs in itself; choose another type")
+    if pool.type == "scsi" and not pool.adapter:
+        wrong("type", "scsi needs adapter =, the SCSI host as it stands in /sys/class/scsi_host (scsi_host2 for host2)")
+    elif pool.adapter and pool.type != "scsi":
+        wrong("adapter", f"means nothing for type = {pool.type}")
 
 
 def judge_pools(pools: Dict[str, Pool], tell: Tell) -> List[str]:

@@ -10,6 +10,7 @@ from kvmontap.gate.health import Doctor
 from kvmontap.gate.images import Images, on_this_host, place
 from kvmontap.gate.memory import Arrivals, FirstSeen
 from kvmontap.gate.pipeline import Pipeline, ignored
+from kvmontap.host.behind import Behind
 from kvmontap.host.match import match
 from kvmontap.host.probe import Prober
 from kvmontap.model import Domain
@@ -45,6 +46,6 @@ def doctor(prober: Prober, clients: Clients) -> Doctor:
 def hits(domain: Domain, found: Configured) -> Tuple:
     """The pools that a domain touches, without those that the domain itself hosts (ONTAP Select in a VM)."""
     pools = found.config.pools
-    touched = match(domain, found.config, pooldefs.read(), found.broken)
+    touched = match(domain, found.config, pooldefs.read(), found.broken, behind=Behind(found.config).pools)
     own = {name for name, pool in pools.items() if pool.hosted_on and pool.hosted_on == domain.name}
     return tuple(hit for hit in touched if hit.pool not in own)

@@ -43,9 +43,9 @@ def device_number(pool: Pool, root: str = "/") -> str:
 
 def paths(pool: Pool, root: str = "/") -> Tuple[Finding, ...]:
     """The finding about paths that are down or missing; () too where the device is given as device=, whose paths are not known."""
-    device = _device(pool, root)
     if not (pool.wwid or pool.namespace):
-        return ()
+        return _sessions(pool, root)
+    device = _device(pool, root)
     shown = {"device": pool.wwid or pool.namespace, "unit": attach_unit(pool)}
     up = [path for path in device.paths if path.up] if device else []
     if device is None or not up:
@@ -57,6 +57,22 @@ def paths(pool: Pool, root: str = "/") -> Tuple[Finding, ...]:
         return ()
     wanted = len(pool.portals) or len(device.paths)
     return (finding("path.missing", have=max(0, wanted - len(missing)), wanted=wanted, missing=", ".join(missing), **shown),)
+
+
+def _sessions(pool: Pool, root: str) -> Tuple[Finding, ...]:
+    """The finding about a pool of all that its portals show, by the sessions to them."""
+    if pool.protocol != ISCSI or pool.device or pool.type == "iscsi-direct":  # QEMU has its own sessions
+        return ()
+    wanted = pool.portals[:1] if pool.type == "iscsi" else pool.portals  # libvirt uses one
+    sessions = [one for one in san.sessions(root) if not pool.iqn or one.target in pool.iqn]
+    missing = _missing(pool._replace(portals=wanted), {one.portal for one in sessions if one.state == "LOGGED_IN"})
+    if not missing:
+        return ()
+    shown = {"device": f"the target of pool {pool.name}", "unit": attach_unit(pool)}
+    if len(missing) == len(wanted):
+        states = ", ".join(f"{one.portal} {one.state.lower()}" for one in sessions) or "no session at all"
+        return (finding("path.none", states=states, **shown),)
+    return (finding("path.missing", have=len(wanted) - len(missing), wanted=len(wanted), missing=", ".join(missing), **shown),)
 
 
 def _device(pool: Pool, root: str) -> Optional[san.Device]:

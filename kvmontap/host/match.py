@@ -3,7 +3,8 @@
 Pure but for one question, `readlink`.  It is never asked about a path at or below a pool's target, nor (as `links`
 answers it) below any other mount whose server may be dead: the matching itself must not hang.  What lies inside a pool is
 therefore compared by name: a symbolic link inside a pool that leads out of it is not followed.
-Block devices and network disks belong to none of our pools in this version, unless their path is below a target.
+What lies on a pool's device in another way (the device itself, a partition, a volume of LVM, a file system mounted elsewhere) is
+found by `behind`, by default kvmontap.host.behind.
 """
 
 import functools
@@ -31,12 +32,14 @@ def match(
     pooldefs: Mapping[str, PoolDef],
     broken: Tuple[str, ...] = (),
     readlink: Optional[Callable[[str], str]] = None,
+    behind: Optional[Callable[[Source], FrozenSet[str]]] = None,
 ) -> Tuple[Hit, ...]:
     """The pools that the domain touches, in the order of the configuration, broken ones last.
 
     `broken` are the names of sections that could not be used (model.Loaded.broken): they match by the name of the
     libvirt pool, by that pool's target in `pooldefs`, and by /mnt/NAME.  `readlink` maps an absolute path to where the
-    symbolic link there points, "" where there is none; by default links(mountinfo.read()).
+    symbolic link there points, "" where there is none; by default links(mountinfo.read()).  `behind` names the pools on whose
+    devices a source lies; of a volume it is asked about the path.
     """
     ask = readlink if readlink is not None else links(mountinfo.read())
     targets = _targets(config, pooldefs, broken)
@@ -44,7 +47,10 @@ def match(
     hits: Dict[str, List[Source]] = {name: [] for name in tuple(config.pools) + tuple(broken)}
     walk = _Walk(targets, ask)
     for source in domain.sources:
-        for name in _pools_of(source, known, pooldefs, walk):
+        names = _pools_of(source, known, pooldefs, walk)
+        if behind is not None:
+            names += tuple(name for name in behind(_placed(source, pooldefs)) if name not in names)
+        for name in names:
             hits[name].append(source)
     return tuple(
         Hit(name, tuple(sources), name not in config.pools) for name, sources in hits.items() if sources
@@ -81,6 +87,12 @@ def hangs_with(path: str) -> Tuple[str, int]:
         return "", 0
     mount = mountinfo.covering(mounts, real(path, links(mounts)))
     return (mount.device, mount.id) if mount is not None else ("", 0)
+
+
+def _placed(source: Source, pooldefs: Mapping[str, PoolDef]) -> Source:
+    """A volume with the path that libvirt opens for it, where that is known."""
+    pool = pooldefs.get(source.pool) if source.kind == "volume" else None
+    return source if pool is None else source._replace(path=volume_path(pool, source.volume))
 
 
 def _pools_of(

@@ -63,8 +63,8 @@ class Prober:
 
         Bursts share one question to the server: an answer counts for about a second.
         """
-        if not known(pool):
-            return (finding("pool.not-attached", pool=pool.name, protocol=pool.protocol),)
+        if not known(pool):  # there is no mount; what there is to know stands in /sys
+            return block.paths(pool, self._root)
         try:
             mounts = self._mounts()
         except OSError as error:
@@ -161,8 +161,8 @@ class Prober:
 
 
 def known(pool: Pool) -> bool:
-    """Whether the pool can be checked: a file protocol's, or one on a file system that we mount."""
-    return pool.protocol in _TYPES or (pool.type == "dir" and pool.filesystem in FILESYSTEMS)
+    """Whether the pool has a mount to be asked: a file protocol's, or one on a file system that we or libvirt mount."""
+    return pool.protocol in _TYPES or (pool.type in ("dir", "fs") and pool.filesystem in FILESYSTEMS)
 
 
 def _key(target: str, mount: mountinfo.Mount) -> Tuple[str, str, int]:

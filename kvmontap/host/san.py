@@ -20,6 +20,7 @@ class Session(NamedTuple):
     port: int
     state: str  # LOGGED_IN, FAILED, FREE
     disks: Tuple[str, ...] = ()  # sda, sdb
+    interface: str = ""  # open-iscsi's record of the network interface that it is bound to, "" = the routing decides
 
     @property
     def portal(self) -> str:
@@ -81,8 +82,9 @@ def sessions(root: str = "/") -> Tuple[Session, ...]:
         where = os.path.join(base, name)
         sid = name[len("session"):]
         address, port = connections.get(sid, ("", ""))
+        bound = _known(_read(where, "ifacename"))
         found.append(Session(sid, _read(where, "targetname"), plain(address), int(port) if port.isdigit() else ISCSI_PORT,
-                             _read(where, "state"), tuple(_disks(os.path.join(where, "device")))))
+                             _read(where, "state"), tuple(_disks(os.path.join(where, "device"))), "" if bound == "default" else bound))
     return tuple(found)
 
 
@@ -151,6 +153,13 @@ def mapped(uuid: str, root: str = "/") -> str:
         if name.startswith("dm-") and _read(os.path.join(base, name), "dm/uuid").lower() == uuid.lower():
             return _read(os.path.join(base, name), "dev")
     return ""
+
+
+def mappings(root: str = "/") -> Dict[str, str]:
+    """{name: UUID} of every device-mapper device: {"vg-lv": "LVM-...", "3600a...": "mpath-3600a..."}."""
+    base = os.path.join(root, "sys/block")
+    return {_read(os.path.join(base, name), "dm/name"): _read(os.path.join(base, name), "dm/uuid")
+            for name in _names(base) if name.startswith("dm-")}
 
 
 def partition_number(device: Device, partition: int, root: str = "/") -> str:
@@ -265,6 +274,36 @@ def numbers(device: str, root: str = "/") -> Tuple[str, ...]:
     found: List[str] = []
     _collect(os.path.join(root, "sys/block", device), root, found)
     return tuple(dict.fromkeys(found))
+
+
+def numbers_of(number: str, root: str = "/") -> Tuple[str, ...]:
+    """major:minor of a device given by its own, and of all that is built on it."""
+    found: List[str] = []
+    base = os.path.join(root, "sys/block")
+    for name in _names(base):
+        where = os.path.join(base, name)
+        if _read(where, "dev") == number:
+            _collect(where, root, found)
+            break
+        part = next((one for one in _names(where) if one.startswith(name) and _read(os.path.join(where, one), "dev") == number), "")
+        if part:
+            _collect(os.path.join(where, part), root, found)
+            break
+    return tuple(found)
+
+
+def multipath_disks(root: str = "/") -> Tuple[str, ...]:
+    """Every multipath map of this host: dm-0, dm-1."""
+    base = os.path.join(root, "sys/block")
+    maps = (name for name in _names(base) if name.startswith("dm-"))
+    return tuple(name for name in maps if _read(os.path.join(base, name), "dm/uuid").startswith("mpath-"))
+
+
+def behind_adapter(adapter: str, root: str = "/") -> Tuple[str, ...]:
+    """The disks of a SCSI host, "host2" or libvirt's "scsi_host2"."""
+    host = adapter[len("scsi_"):] if adapter.startswith("scsi_") else adapter
+    base = os.path.join(root, "sys/block")
+    return tuple(name for name in _names(base) if name.startswith("sd") and f"/{host}/" in os.path.realpath(os.path.join(base, name)))
 
 
 def _collect(where: str, root: str, found: List[str]) -> None:

@@ -4,14 +4,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from kvmontap.host import mountinfo
-from kvmontap.host.probe import Prober, known
+from kvmontap.host import block, identity
+from kvmontap.host.probe import Prober
 from kvmontap.model import Config, Finding, Pool
 from kvmontap.pools import xml
 from kvmontap.pools.libvirtd import Libvirt, PoolError
-from kvmontap.pools.plan import ABSENT, AUTOSTART, BUILD, DEFINE, SILENT, START, STOP, Plan, State, plan
-from kvmontap.reasons import finding
-from kvmontap.units.escape import path_unit
+from kvmontap.pools.plan import ABSENT, AUTOSTART, BUILD, DEFINE, ITSELF, SILENT, START, STOP, Plan, State, plan
 
 LOOK_SECONDS = 5.0  # for one mount to answer
 
@@ -81,7 +79,7 @@ _DONE = {
 
 def _take(step: str, pool: Pool, connection: Libvirt) -> None:
     if step == DEFINE:
-        connection.define(pool.name, xml.wanted(pool))
+        connection.define(pool.name, xml.wanted(pool, identity.read().iqn))
     elif step == BUILD:
         connection.build(pool.name)
     elif step == AUTOSTART:
@@ -94,10 +92,9 @@ def _take(step: str, pool: Pool, connection: Libvirt) -> None:
 
 def _look_at_all(config: Config, look: Optional[Look]) -> Dict[str, Tuple[Finding, ...]]:
     """The findings of each pool, looked at side by side: a mount that hangs costs its own time only."""
-    # libvirt mounts a netfs pool itself, so before its start nothing is there to be looked at.
     # Looking at an automount mounts it: that is for whoever uses the pool, not for us at boot.
     asked = [
-        pool for pool in config.pools.values() if pool.type == xml.DIR and (pool.autostart or pool.boot.mount != "automount")
+        pool for pool in config.pools.values() if pool.type not in ITSELF and (pool.autostart or pool.boot.mount != "automount")
     ]
     found: Dict[str, Tuple[Finding, ...]] = {name: () for name in config.pools}
     if not asked:
@@ -113,15 +110,12 @@ def _look_at_all(config: Config, look: Optional[Look]) -> Dict[str, Tuple[Findin
 
 
 def mounted(pool: Pool, prober: Prober) -> Tuple[Finding, ...]:
-    """What is wrong with the mount of a pool, () where all is well; within some seconds, more where an automount mounts it first."""
-    if known(pool):
-        # Looking at an automount mounts it, which takes its time.
-        seconds = max(LOOK_SECONDS, pool.boot.timeout if pool.boot.mount == "automount" else 0.0)
-        return prober.check(pool, time.monotonic() + seconds)
-    # Mounted by somebody else: all that is asked of it is that something is mounted.
-    if mountinfo.at(mountinfo.read(), pool.target) is None:
-        return (finding("mount.missing", target=pool.target, unit=path_unit(pool.target, "mount")),)
-    return ()
+    """What is wrong with the storage of a pool, () where all is well; within some seconds, more where an automount mounts it first."""
+    if pool.type == xml.FS:  # libvirt mounts it when it starts it: only the device is to be there
+        return block.paths(pool)
+    # Looking at an automount mounts it, which takes its time.
+    seconds = max(LOOK_SECONDS, pool.boot.timeout if pool.boot.mount == "automount" else 0.0)
+    return prober.check(pool, time.monotonic() + seconds)
 
 
 def listing(config: Config, connection: Libvirt, look: Optional[Look] = None) -> Tuple[Row, ...]:

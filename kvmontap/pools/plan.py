@@ -21,8 +21,12 @@ START = "start"
 STOP = "stop"
 
 # The findings with which the directory is not the pool's storage, and those with which it cannot be read.
-ABSENT = ("mount.missing", "mount.wrong-source", "mount.wrong-type")
+ABSENT = ("mount.missing", "mount.wrong-source", "mount.wrong-type", "path.none")
 SILENT = ("mount.no-answer", "mount.stale", "mount.error")
+
+
+# Types that libvirt attaches itself: before their start there is nothing to be looked at.
+ITSELF = (xml.NETFS, "iscsi", "iscsi-direct")
 
 
 class State(NamedTuple):
@@ -51,13 +55,10 @@ class Plan(NamedTuple):
 
 def plan(pool: Pool, state: Optional[State], findings: Tuple[Finding, ...]) -> Plan:
     """Steps and remarks for one pool; `state` None = libvirt has no such pool; `findings` of its mount, () where all is well."""
-    if pool.type not in xml.TYPES:
-        return Plan((), (Remark("unsupported", f"pools of type {pool.type} are not defined in libvirt by this version of kvmontap",
-                                "define it by hand with virsh pool-define"),))  # fmt: skip
-    away = next((finding for finding in findings if finding.code in ABSENT + SILENT), None) if pool.type == xml.DIR else None
+    away = next((finding for finding in findings if finding.code in ABSENT + SILENT), None) if pool.type not in ITSELF else None
     waiting = () if away is None else (Remark("waiting", f"{away.text}, so the pool is not started", _then_apply(away)),)
     if state is None:
-        define = (DEFINE, BUILD) if pool.type == xml.NETFS else (DEFINE,)
+        define = (DEFINE, BUILD) if pool.type in xml.MADE else (DEFINE,)
         if not pool.autostart:
             return Plan(define)
         return Plan(define + (AUTOSTART,) + (() if away else (START,)), waiting)
@@ -65,7 +66,7 @@ def plan(pool: Pool, state: Optional[State], findings: Tuple[Finding, ...]) -> P
     if differs:
         return Plan((), differs)
     flag = _flag(pool, state)
-    if away is not None and away.code in ABSENT and state.active:
+    if pool.type == xml.DIR and away is not None and away.code in ABSENT and state.active:
         stopped = Remark("waiting", f"{away.text}, so the pool is stopped: it would show and fill the empty directory",
                          _then_apply(away))
         return Plan((STOP,), flag + (stopped,))

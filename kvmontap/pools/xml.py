@@ -6,12 +6,17 @@ Format: https://libvirt.org/formatstorage.html.
 from typing import Dict, NamedTuple, Tuple
 from xml.etree import ElementTree
 
+from kvmontap.host.san import ISCSI_PORT, endpoint, split_endpoint
 from kvmontap.model import NFS, Pool
-from kvmontap.units import nfs
+from kvmontap.units import block, nfs
 
 DIR = "dir"
 NETFS = "netfs"
-TYPES = (DIR, NETFS)  # those that this version defines
+FS = "fs"
+TYPES = (DIR, NETFS, FS, "logical", "disk", "scsi", "iscsi", "iscsi-direct", "mpath")
+MADE = (NETFS, FS)  # libvirt mounts them, and may be asked to make the directory
+# Where libvirt shows the volumes of a pool that has no directory of its own.
+_TARGETS = {"disk": "/dev", "scsi": "/dev/disk/by-path", "iscsi": "/dev/disk/by-path", "mpath": "/dev/mapper"}
 
 _FS_NAMESPACE = "http://libvirt.org/schemas/storagepool/fs/1.0"
 
@@ -26,6 +31,9 @@ class Shape(NamedTuple):
     format: str = ""
     version: str = ""
     options: Tuple[str, ...] = ()
+    device: str = ""  # a path, or an IQN
+    name: str = ""  # volume group
+    adapter: str = ""
 
 
 # What an attribute of Shape is called where a user meets it.
@@ -37,6 +45,9 @@ _NAMES = {
     "format": "source format",
     "version": "protocol version",
     "options": "mount options",
+    "device": "source device",
+    "name": "source name",
+    "adapter": "source adapter",
 }
 
 
@@ -44,6 +55,8 @@ def shape(pool: Pool) -> Shape:
     """What libvirt is to know of a pool of one of TYPES."""
     if pool.type == DIR:
         return Shape(DIR, pool.target)
+    if pool.type != NETFS:
+        return _block(pool)
     if pool.protocol != NFS:
         # libvirt mounts CIFS with the option "guest" only, and looks for the share's name as a directory.
         return Shape(NETFS, pool.target, pool.server[:1], pool.share, "cifs", options=_options(pool.options))
@@ -53,30 +66,61 @@ def shape(pool: Pool) -> Shape:
     return Shape(NETFS, pool.target, pool.server[:1], pool.export, "nfs", pool.version, tuple(sorted(options)))
 
 
-def wanted(pool: Pool) -> str:
-    """The XML that defines a pool of one of TYPES."""
-    return render(pool.name, shape(pool))
+def _block(pool: Pool) -> Shape:
+    device = block.device_path(pool)
+    if pool.type == FS:
+        return Shape(FS, pool.target, format=pool.filesystem, device=device, options=_options(pool.options))
+    if pool.type == "logical":
+        return Shape("logical", pool.target or f"/dev/{pool.vg}", format="lvm2", device=device, name=pool.vg)
+    form = Shape(pool.type, pool.target or _TARGETS.get(pool.type, ""))
+    if pool.type == "disk":
+        return form._replace(format="gpt", device=device)
+    if pool.type == "scsi":
+        return form._replace(adapter=pool.adapter)
+    if pool.type in block.LIBVIRT_TYPES:
+        return form._replace(hosts=pool.portals[:1], device=pool.iqn[0])
+    return form
 
 
-def render(name: str, form: Shape) -> str:
+def wanted(pool: Pool, initiator: str = "") -> str:
+    """The XML that defines a pool of one of TYPES; `initiator`: this host's IQN, which iscsi-direct has to name."""
+    return render(pool.name, shape(pool), initiator)
+
+
+def render(name: str, form: Shape, initiator: str = "") -> str:
     """The XML of a pool."""
     root = ElementTree.Element("pool", {"type": form.type})
     ElementTree.SubElement(root, "name").text = name
-    if form.type == NETFS:
-        source = ElementTree.SubElement(root, "source")
-        for host in form.hosts:
-            ElementTree.SubElement(source, "host", {"name": host})
-        ElementTree.SubElement(source, "dir", {"path": form.directory})
-        ElementTree.SubElement(source, "format", {"type": form.format})
-        if form.version:
-            ElementTree.SubElement(source, "protocol", {"ver": form.version})
-    ElementTree.SubElement(ElementTree.SubElement(root, "target"), "path").text = form.target
+    if form.type not in (DIR, "mpath"):
+        _render_source(ElementTree.SubElement(root, "source"), form, initiator)
+    if form.target:
+        ElementTree.SubElement(ElementTree.SubElement(root, "target"), "path").text = form.target
     if form.options:
         options = ElementTree.SubElement(root, f"{{{_FS_NAMESPACE}}}mount_opts")
         for option in form.options:
             ElementTree.SubElement(options, f"{{{_FS_NAMESPACE}}}option", {"name": option})
     ElementTree.register_namespace("fs", _FS_NAMESPACE)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _render_source(source: ElementTree.Element, form: Shape, initiator: str) -> None:
+    for host in form.hosts:
+        address, port = split_endpoint(host, 0)
+        ElementTree.SubElement(source, "host", {"name": address, **({"port": str(port)} if port else {})})
+    if form.directory:
+        ElementTree.SubElement(source, "dir", {"path": form.directory})
+    if form.device:
+        ElementTree.SubElement(source, "device", {"path": form.device})
+    if form.adapter:
+        ElementTree.SubElement(source, "adapter", {"type": "scsi_host", "name": form.adapter})
+    if form.name:
+        ElementTree.SubElement(source, "name").text = form.name
+    if initiator and form.type == "iscsi-direct":
+        ElementTree.SubElement(ElementTree.SubElement(source, "initiator"), "iqn", {"name": initiator})
+    if form.format:
+        ElementTree.SubElement(source, "format", {"type": form.format})
+    if form.version:
+        ElementTree.SubElement(source, "protocol", {"ver": form.version})
 
 
 def read(text: str) -> Shape:
@@ -86,12 +130,16 @@ def read(text: str) -> Shape:
     except ElementTree.ParseError as error:
         raise ValueError(f"libvirt's pool XML is not well formed: {error}") from None
     form = Shape(root.get("type", ""), _path(root.findtext("target/path", "")))
-    if form.type != NETFS:
+    if form.type in (DIR, "mpath"):
         return form
+    kind = _attribute(root, "source/format", "type")
     return form._replace(
-        hosts=tuple(host.get("name", "") for host in root.findall("source/host")),
+        hosts=tuple(_host(host) for host in root.findall("source/host")),
         directory=_attribute(root, "source/dir", "path"),
-        format=_attribute(root, "source/format", "type").replace("auto", "nfs"),
+        format=kind.replace("auto", "nfs") if form.type == NETFS else "" if form.type in ("iscsi", "scsi", "iscsi-direct") else kind,
+        device=_attribute(root, "source/device", "path"),
+        name=root.findtext("source/name", "") if form.type == "logical" else "",
+        adapter=_attribute(root, "source/adapter", "name"),
         version=_attribute(root, "source/protocol", "ver"),
         options=tuple(sorted(option.get("name", "") for option in root.iter(f"{{{_FS_NAMESPACE}}}option"))),
     )
@@ -110,7 +158,14 @@ def differences(ours: Shape, theirs: Shape) -> Tuple[str, ...]:
 
 
 def _comparable(form: Shape) -> Shape:
+    if form.type in ("iscsi", "iscsi-direct"):  # libvirt knows its port by default
+        form = form._replace(hosts=tuple(endpoint(*split_endpoint(host, ISCSI_PORT)) for host in form.hosts))
     return form._replace(target=_path(form.target), directory=_path(form.directory) if form.format == "nfs" else form.directory)
+
+
+def _host(host: ElementTree.Element) -> str:
+    name, port = host.get("name", ""), host.get("port", "")
+    return endpoint(name, port) if port else name
 
 
 def _path(path: str) -> str:

@@ -3,7 +3,7 @@
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from kvmontap.model import FILE_PROTOCOLS, NFS, SMB, Config, Pool, Problem
-from kvmontap.units import block, errors, mount, nfs, smb
+from kvmontap.units import block, errors, hosted, mount, nfs, smb
 from kvmontap.units.escape import UNIT_NAME_MAX, path_unit, whole_line
 from kvmontap.units.mounted import Mounted, Owner
 
@@ -28,17 +28,32 @@ def bundle(config: Config, problems: Iterable[Problem] = (), owner: Optional[Own
             reason = refusal(pool)
             if reason:
                 told.append(Problem(config.path, 0, f"pools/{pool.name}", *reason))
-            elif attached(pool):
-                more_files, more_links = mount.units(pool, mounted(pool, owner), config.path)
-                files.update(more_files)
-                if pool.protocol not in FILE_PROTOCOLS:
-                    files.update(block.drop_ins(pool, mount.seconds(pool.boot.timeout), mount.HEADER, config.path))
-                links.update(more_links)
+                continue
+            more_files, more_links = _units(pool, config.path, owner)
+            files.update(more_files)
+            links.update(more_links)
         except Exception as error:  # a bug of ours must not cost the other pools
             bugs.append(f"pool {pool.name}: {type(error).__name__}: {error}")
     files.update(_mounted_by_libvirt(config))
     bugs += _errors(told, files, links)
     return Bundle(files, links, tuple(told), tuple(bugs))
+
+
+def _units(pool: Pool, source_path: str, owner: Optional[Owner]) -> Tuple[Dict[str, str], Dict[str, str]]:
+    """({path: text}, {link: target}) of one pool."""
+    if attached(pool):
+        files, links = mount.units(pool, mounted(pool, owner), source_path)
+        if pool.protocol not in FILE_PROTOCOLS:
+            files.update(block.device_timeout(pool, mount.seconds(pool.boot.timeout), mount.HEADER, source_path))
+        return files, links
+    if pool.protocol in FILE_PROTOCOLS or pool.type not in block.DEVICE_TYPES:
+        return {}, {}  # libvirt attaches it
+    wanted = "" if pool.boot.mount == "manual" else block.attach_unit(pool)
+    if pool.hosted_on:
+        return hosted.units(pool, wanted, mount.HEADER, source_path)
+    files = block.device_only(pool, mount.BEFORE, " ".join(mount.BESIDE), mount.HEADER, source_path)
+    target = f"/usr/lib/systemd/system/kvmontap-{block.kind(pool)}@.service"
+    return files, {f"{mount.WANTED_BY}/{wanted}": target} if wanted else {}
 
 
 def _errors(problems: List[Problem], files: Dict[str, str], links: Dict[str, str]) -> List[str]:
@@ -67,17 +82,14 @@ def mounted(pool: Pool, owner: Optional[Owner] = None) -> Mounted:
 
 
 def attached(pool: Pool) -> bool:
-    """Whether a unit of ours mounts the pool; libvirt itself mounts those of type netfs."""
+    """Whether a unit of ours mounts the pool; libvirt itself mounts those of type netfs and fs."""
     return pool.type == "dir" and (pool.protocol in FILE_PROTOCOLS or pool.filesystem in block.FILESYSTEMS)
 
 
 def refusal(pool: Pool) -> Optional[Tuple[str, str]]:
     """(key, reason) why no unit can be made for `pool`, None where one can or where none is wanted."""
     if not attached(pool):
-        if pool.protocol in FILE_PROTOCOLS:
-            return None
-        key, value = ("type", pool.type) if pool.type != "dir" else ("filesystem", pool.filesystem)
-        return (key, f"{value} on {pool.protocol} is checked but not attached by this version of kvmontap; attach it by hand, or see NEWS")
+        return None
     unit = path_unit(pool.target, "automount")
     if len(unit) > UNIT_NAME_MAX:
         return ("target", f"makes a unit name of {len(unit)} characters, more than the {UNIT_NAME_MAX} of systemd; choose a shorter path")

@@ -3,6 +3,7 @@
 from typing import Dict, Tuple
 
 from kvmontap.model import Pool
+from kvmontap.units import hosted
 from kvmontap.units.escape import path_unit, specifiers
 from kvmontap.units.mounted import Mounted
 
@@ -25,18 +26,26 @@ def units(pool: Pool, mounted: Mounted, source_path: str) -> Tuple[Dict[str, str
     if pool.boot.mount == "automount":
         wanted = path_unit(pool.target, "automount")
         files[wanted] = automount(pool, source_path)
+    if pool.hosted_on:
+        more_files, links = hosted.units(pool, "" if pool.boot.mount == "manual" else wanted, HEADER, source_path)
+        return {**files, **more_files}, links
     links = {} if pool.boot.mount == "manual" else {f"{WANTED_BY}/{wanted}": f"../{wanted}"}
     return files, links
 
 
 def mount(pool: Pool, mounted: Mounted, source_path: str) -> str:
     """The .mount unit.  PID 1 adds the order after the network, since the options say _netdev."""
-    before = mounted.services + mounted.required + mounted.after
-    order = [f"Requires={' '.join(mounted.required)}"] if mounted.required else []
-    order += [f"After={' '.join(before)}"] if before else []
+    required = mounted.required
+    after = mounted.services + mounted.after
+    order = [f"Before={BEFORE}"]
+    if pool.hosted_on:
+        required += (hosted.vm_unit(pool),)
+        after += ("network-online.target", "libvirt-guests.service")
+        order = hosted.order(pool)
+    order += [f"Requires={' '.join(required)}"] if required else []
+    order += [f"After={' '.join(required + after)}"] if required + after else []
     return _text(
         _unit(pool, source_path)
-        + [f"Before={BEFORE}"]
         + order
         + [f"Wants={' '.join(BESIDE + mounted.services)}"]
         + [
@@ -59,17 +68,25 @@ def automount(pool: Pool, source_path: str) -> str:
     return _text(
         _unit(pool, source_path)
         + [
-            "DefaultDependencies=no",
-            "After=network-online.target",
-            "Wants=network-online.target",
-            f"Before={BEFORE} umount.target",
-            "Conflicts=umount.target",
+            *_automount_order(pool),
             "",
             "[Automount]",
             f"Where={specifiers(where(pool.target))}",
         ]
         + idle
     )
+
+
+def _automount_order(pool: Pool) -> list:
+    if pool.hosted_on:
+        return [*hosted.order(pool), f"After=libvirt-guests.service {hosted.vm_unit(pool)}", f"Requires={hosted.vm_unit(pool)}"]
+    return [
+        "DefaultDependencies=no",
+        "After=network-online.target",
+        "Wants=network-online.target",
+        f"Before={BEFORE} umount.target",
+        "Conflicts=umount.target",
+    ]
 
 
 def where(target: str) -> str:

@@ -21,6 +21,8 @@ STAND_INS = {
     "virtstoraged.service": "[Unit]\nAfter=network.target local-fs.target remote-fs.target iscsi.service\n[Service]\nExecStart=/bin/true\n",
     "tlshd.service": "[Unit]\nDescription=Handshake service for kernel TLS consumers\nBefore=remote-fs-pre.target\n"
                      "[Service]\nType=simple\nExecStart=/bin/true\n",
+    "dlm.service": "[Unit]\nAfter=network-online.target time-sync.target corosync.service sys-kernel-config.mount\n"
+                   "[Service]\nType=notify\nExecStart=/bin/true\n",
 }
 # Where the packages cannot be had.
 WITHOUT_PACKAGES = {

@@ -173,9 +173,13 @@ def test_wrong_type_and_read_only():
     assert codes(look(NFS, NFS_MOUNT._replace(super_options=("ro", "addr=172.21.35.11")))) == ["mount.read-only"]
 
 
-def test_pools_of_other_protocols_are_not_judged():
-    (found,) = look(Pool("b", "iscsi", "/mnt/b"))
-    assert found.code == "pool.not-attached"
+def test_a_pool_without_a_mount_is_judged_by_its_paths():
+    wwid = "3600a098000000000000000000000dead"
+    (found,) = look(Pool("b", "iscsi", type="logical", portals=("10.0.0.1",), wwid=wwid))
+    assert (found.code, wwid in found.text) == ("path.none", True)
+    (found,) = look(Pool("b", "iscsi", type="mpath", portals=("10.0.0.1",)))
+    assert found.code == "path.none" and "no session" in found.text
+    assert look(Pool("b", "iscsi", type="iscsi-direct", portals=("10.0.0.1",), iqn=("iqn.x:y",))) == ()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from kvmontap.reasons import REASONS, finding
 POOL = Pool("p1", "nfs", "/mnt/p1", server=("10.0.0.1",), export="/p1")
 NETFS = POOL._replace(type="netfs")
 MISSING = (finding("mount.missing", target="/mnt/p1", unit="mnt-p1.mount"),)
+NO_PATH = (finding("path.none", device="3600a", states="no path at all", unit="kvmontap-iscsi@p1.service"),)
 SILENCE = (finding("mount.no-answer", target="/mnt/p1", seconds=5.0),)
 FULL = (finding("space.full", target="/mnt/p1", free="0", size="1 GiB", wanted="5%"),)
 
@@ -51,7 +52,10 @@ def test_the_codes_exist():
         (NETFS._replace(autostart=False), None, (), (DEFINE, BUILD), []),
         (NETFS, state(NETFS), (), (START,), []),
         (NETFS, state(NETFS, active=True), (), (), []),
-        (POOL._replace(type="logical"), None, (), (), ["unsupported"]),
+        (POOL._replace(type="logical"), None, (), (DEFINE, AUTOSTART, START), []),
+        (POOL._replace(type="logical"), None, NO_PATH, (DEFINE, AUTOSTART), ["waiting"]),
+        (POOL._replace(type="fs"), None, (), (DEFINE, BUILD, AUTOSTART, START), []),
+        (POOL._replace(type="iscsi", portals=("10.0.0.1",), iqn=("iqn.x:y",)), None, NO_PATH, (DEFINE, AUTOSTART, START), []),
     ],
 )
 def test_plan(pool, have, findings, steps, told):
@@ -74,8 +78,9 @@ def test_no_state_leads_to_a_pool_without_its_storage_nor_to_a_changed_definitio
 
 
 def test_only_a_directory_is_ever_built():
-    for kind, have in itertools.product(("dir", "fs", "logical", "disk"), (None, state())):
-        assert BUILD not in plan(POOL._replace(type=kind), have, ()).steps
+    for kind, have in itertools.product(("dir", "logical", "disk", "scsi", "iscsi", "mpath"), (None, state())):
+        pool = POOL._replace(type=kind, portals=("10.0.0.1",), iqn=("iqn.x:y",))
+        assert BUILD not in plan(pool, have, ()).steps
 
 
 def test_stopping_is_never_asked_of_a_pool_that_libvirt_mounts():

@@ -7,7 +7,6 @@ from hypothesis import given, settings, strategies as st
 
 from kvmontap.model import Boot, Config, Pool, Problem
 from kvmontap.units import bundle, nfs
-from kvmontap.units.bundle import refusal
 from kvmontap.units.errors import error_unit
 from kvmontap.units.mounted import Owner, defaults
 
@@ -90,9 +89,7 @@ def test_the_mount_program_gives_up_before_systemd_ends_it(seconds, wait):
     assert f"TimeoutSec={seconds}\n" in bundle(config(pool)).files["mnt-a.mount"]
 
 
-def test_what_is_not_attached_says_so():
-    for protocol in ("iscsi", "fc", "nvme-tcp", "nvme-rdma", "nvme-fc"):
-        key, reason = refusal(Pool("x", protocol, filesystem="gfs2"))
-        assert key == "filesystem" and f"gfs2 on {protocol}" in reason and "this version" in reason
-        key, reason = refusal(Pool("x", protocol, type="logical"))
-        assert key == "type" and f"logical on {protocol}" in reason and "this version" in reason
+@pytest.mark.parametrize("kind", ["iscsi", "iscsi-direct"])
+def test_what_libvirt_attaches_itself_gets_no_unit_of_ours(kind):
+    found = bundle(config(Pool("x", "iscsi", type=kind, portals=("10.0.0.1",), iqn=("iqn.x:y",))))
+    assert (found.files, found.links, found.problems) == ({}, {}, ())
