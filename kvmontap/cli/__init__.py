@@ -39,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
     arguments.snapshot(_command, commands)
     looking.add(_command, commands)
 
+    one = _command(commands, "provision", "tell whether a block pool's device is empty, and the commands that format it; changes nothing")
+    one.add_argument("pool", metavar="POOL", help="the pool, already attached")
+    one.add_argument("--slots", type=int, default=0, metavar="N",
+                     help="ocfs2: how many hosts can mount it at once; as many as the cluster has nodes unless said")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    one.set_defaults(action="provision", function="provision")
+
     one = commands.add_parser("example-config", help="print a configuration with every key, commented out", allow_abbrev=False)
     one.set_defaults(action="example", function="example")
     return top
