@@ -18,6 +18,24 @@ def add(command: Command, commands: argparse._SubParsersAction) -> None:
     one.add_argument("--all", action="store_true", help="every right that any feature needs, whether the file uses it or not")
     _finish(one, "role")
 
+    below = command(commands, "import", "turn what this host mounts by hand into sections of the configuration").add_subparsers(
+        dest="import_command", metavar="COMMAND", required=True)
+    for name, text, where in (
+        ("fstab", "import the NFS and SMB mounts of fstab", "FILE in place of /etc/fstab"),
+        ("autofs", "import the maps of automount, direct and indirect", "master map in place of /etc/auto.master"),
+        ("libvirt", "import libvirt's pools and what is mounted under them", ""),
+    ):
+        one = command(below, name, text)
+        if where:
+            one.add_argument("file", nargs="?", default="", metavar="FILE", help=where)
+        else:
+            one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to ask; with --root its files are read")
+        one.add_argument("--pool", action="append", default=[], metavar="POOL", help="only this one; may be given several times")
+        one.add_argument("--write", action="store_true", help="put the sections into the configuration; a copy of it as it was is kept")
+        _root(one)
+        _finish(one, "importing")
+        one.set_defaults(function=name)
+
 
 def _root(one: argparse.ArgumentParser) -> None:
     one.add_argument("--root", default="/", metavar="DIR", help="look at files below DIR instead of /")
