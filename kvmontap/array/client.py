@@ -24,6 +24,12 @@ from kvmontap.reasons import finding
 VENDOR = "/usr/lib/kvmontap/vendor"
 PORT = 443
 
+# What people call netapp_ontap's classes; snapshots is for everything else.
+_WHAT = {
+    "Volume": "volumes", "IpInterface": "LIFs", "CifsShare": "SMB shares", "Svm": "SVMs", "Lun": "LUNs", "NvmeNamespace": "namespaces",
+    "Igroup": "igroups", "LunMap": "LUN maps", "NvmeSubsystem": "subsystems", "NvmeSubsystemMap": "subsystem maps",
+}  # fmt: skip
+
 _import_lock = threading.Lock()
 
 
@@ -144,7 +150,7 @@ class Client:
         for key, value in filters.items():
             if not value:
                 raise ValueError(f"the filter {key} is empty")
-        what = {"Volume": "volumes", "IpInterface": "LIFs", "CifsShare": "SMB shares", "Svm": "SVMs"}.get(resource, "snapshots")
+        what = _WHAT.get(resource, "snapshots")
         deadline = self.limit(deadline)
         try:
             return self._records(resource, fields, deadline, most, parents, filters, what)
@@ -191,6 +197,28 @@ class Client:
         with self._talking(self.limit(deadline), "file clones", "create") as library:
             wanted = library.resources.FileClone.from_dict(dict(body))
             return _job(wanted.post(poll=False, return_timeout=wait).http_response, 201, "created")
+
+    def create(self, resource: str, body: Mapping[str, Any], deadline: float, wait: Optional[int] = None) -> str:
+        """Asks for a new record of netapp_ontap's class `resource`; "" when it is there, else the UUID of the job.  Sent exactly once.
+
+        `wait`: seconds that the array may take before it hands out a job, None for what is never made by one.
+        """
+        with self._talking(self.limit(deadline), _WHAT[resource], "create") as library:
+            wanted = getattr(library.resources, resource).from_dict(dict(body))
+            query = {} if wait is None else {"return_timeout": wait}
+            return _job(wanted.post(poll=False, **query).http_response, 201, "created")
+
+    def change(self, resource: str, uuid: str, query: Mapping[str, Any], wait: int, deadline: float) -> str:
+        """Sends a PATCH that says all in its query; "" when it is done, else the UUID of the job.  Sent exactly once."""
+        with self._talking(self.limit(deadline), _WHAT[resource], "change") as library:
+            changed = getattr(library.resources, resource)(uuid=uuid)
+            return _job(changed.patch(poll=False, return_timeout=wait, **query).http_response, 200, "changed")
+
+    def remove(self, resource: str, uuid: str, deadline: float, **query: Any) -> str:
+        """Deletes the record; "" when it is gone, else the UUID of the job.  Sent exactly once."""
+        with self._talking(self.limit(deadline), _WHAT[resource], "delete") as library:
+            doomed = getattr(library.resources, resource)(uuid=uuid)
+            return _job(doomed.delete(poll=False, **query).http_response, 200, "deleted")
 
     def job(self, uuid: str, deadline: float) -> Dict[str, Any]:
         """The job's `state`, `code`, `message` and `error`, as the array tells them."""

@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Callable, NamedTuple, Optional
 
 from .exchange import ApiError
-from .rooms import cluster, files, network, records, snapshots, svm, volumes
+from .rooms import clones, cluster, files, network, records, san, snapshots, svm, volumes
 
 _SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
 
@@ -29,13 +29,28 @@ ROUTES = (
     Route("GET", "/api/storage/aggregates", records.list_aggregates),
     Route("GET", "/api/storage/volumes", volumes.list_volumes),
     Route("GET", "/api/storage/volumes/{uuid}", volumes.get_volume),
-    Route("PATCH", "/api/storage/volumes/{uuid}", volumes.patch_volume),
+    Route("POST", "/api/storage/volumes", clones.post_volume),
+    Route("PATCH", "/api/storage/volumes/{uuid}", clones.patch_volume),
+    Route("DELETE", "/api/storage/volumes/{uuid}", clones.delete_volume),
     Route("GET", _SNAPSHOTS, snapshots.list_snapshots),
     Route("POST", _SNAPSHOTS, snapshots.post_snapshot),
     Route("GET", _SNAPSHOTS + "/{uuid}", snapshots.get_snapshot),
     Route("PATCH", _SNAPSHOTS + "/{uuid}", snapshots.patch_snapshot),
     Route("DELETE", _SNAPSHOTS + "/{uuid}", snapshots.delete_snapshot),
     Route("POST", "/api/storage/file/clone", files.post_clone),
+    Route("GET", "/api/storage/luns", san.list_luns),
+    Route("GET", "/api/storage/namespaces", san.list_namespaces),
+    Route("GET", "/api/protocols/san/igroups", san.list_igroups),
+    Route("POST", "/api/protocols/san/igroups", san.post_igroup),
+    Route("DELETE", "/api/protocols/san/igroups/{uuid}", san.delete_igroup),
+    Route("GET", "/api/protocols/san/lun-maps", san.list_lun_maps),
+    Route("POST", "/api/protocols/san/lun-maps", san.post_lun_map),
+    Route("DELETE", "/api/protocols/san/lun-maps/{lun.uuid}/{igroup.uuid}", san.delete_lun_map),
+    Route("GET", "/api/protocols/nvme/subsystems", san.list_subsystems),
+    Route("POST", "/api/protocols/nvme/subsystems", san.post_subsystem),
+    Route("DELETE", "/api/protocols/nvme/subsystems/{uuid}", san.delete_subsystem),
+    Route("GET", "/api/protocols/nvme/subsystem-maps", san.list_subsystem_maps),
+    Route("POST", "/api/protocols/nvme/subsystem-maps", san.post_subsystem_map),
     Route("GET", "/api/snapmirror/relationships", records.list_relationships),
     Route("GET", "/api/protocols/nfs/export-policies", records.list_policies),
     Route("GET", "/api/protocols/cifs/shares", records.list_shares),

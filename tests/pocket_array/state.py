@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable, Optional
 
 from . import backends
+from .san import IGROUP, LUN, NAMESPACE, SUBSYSTEM, San
 
 SNAPSHOT_LIMIT = 1023
 COMMENT_LIMIT = 255
@@ -87,6 +88,8 @@ class Volume:
     fenced: bool = False
     reverting: bool = False
     pending: set = field(default_factory=set)
+    parent: Any = None  # of a FlexClone
+    parent_snapshot: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def reference(self) -> dict:
@@ -201,6 +204,7 @@ class State:
         self.shares: list = []
         self.relationships: list = []
         self.aggregates: dict = {}
+        self.san = San()
         self.job_seconds = 0.0
         self.location = "uuid"
 
@@ -218,6 +222,11 @@ class State:
             "shares",
             "relationships",
             "aggregates",
+            "luns",
+            "namespaces",
+            "igroups",
+            "subsystems",
+            "export",
             "users",
             "roles",
             "job_seconds",
@@ -240,6 +249,7 @@ class State:
             state.add_share(dict(item))
         for item in description.get("aggregates", []):
             state.add_aggregate(dict(item))
+        state.add_san(description)
         for item in description.get("relationships", []):
             state.relationships.append(dict(item))
         for volume in state.volumes.values():
@@ -321,6 +331,22 @@ class State:
         item.setdefault("state", "online")
         with self.lock:
             self.aggregates[item["name"]] = item
+
+    def add_san(self, description: dict) -> None:
+        """luns, namespaces (name, volume, serial or uuid, size), igroups (name, initiators), subsystems (name, hosts), `maps` in each of
+        these: names of what is mapped to it already, which runs no command."""
+        san = self.san = San(description.get("export", ()))
+        for kind, key in ((LUN, "luns"), (NAMESPACE, "namespaces")):
+            for item in description.get(key, []):
+                volume = self.volume(item["volume"], item.get("svm"))
+                san.add_block(kind, volume, item["name"], item.get("uuid"), item.get("serial", ""), int(item.get("size", 0)))
+        for kind, key, hosts in ((IGROUP, "igroups", "initiators"), (SUBSYSTEM, "subsystems", "hosts")):
+            for item in description.get(key, []):
+                more = {"nqn": item["nqn"]} if "nqn" in item else {}
+                access = san.add_access(kind, self.svm(item.get("svm")), item["name"], item.get(hosts, []), **more)
+                for number, name in enumerate(item.get("maps", [])):
+                    block = next(each for each in san.blocks.values() if name in (each.name, each.inside))
+                    access.mapped[block.uuid] = number
 
     def volume(self, name: str, svm: Optional[str] = None) -> Volume:
         """By name or uuid."""

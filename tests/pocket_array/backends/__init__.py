@@ -7,6 +7,8 @@ A back end is an object with
     delete(volume, snapshot)     may raise ApiError; idempotent
     modify(volume, snapshot, old_name)   name, comment, label or expiry have changed
     set_state(volume, state)     the volume goes online or offline
+    clone_volume(name, snapshot) -> back end of a FlexClone of that name; delete_volume(): it goes; revert(volume, snapshot)
+    root: where the files are, where there are any
     clone_file(volume, source, destination, overwrite)   may raise ApiError; only where there are files
 """
 

@@ -28,6 +28,7 @@ class Btrfs:
 
     def __init__(self, subvolume: str, snapshots: str, btrfs: str = "btrfs", whole: bool = True):
         self.subvolume, self.snapshots, self.btrfs, self.whole = subvolume, snapshots, btrfs, whole
+        self.root = subvolume
 
     def _run(self, *words: str) -> None:
         try:
@@ -105,6 +106,33 @@ class Btrfs:
         if old_name != snapshot.name:
             os.rename(self._place(old_name), self._place(snapshot.name))
         self._keep_books(volume, plus=snapshot)
+
+    def clone_volume(self, name: str, snapshot: Any) -> "Btrfs":
+        place = os.path.join(os.path.dirname(self.subvolume), name)
+        self._run("subvolume", "snapshot", self._place(snapshot.name), place)
+        made = Btrfs(place, os.path.join(os.path.dirname(self.snapshots), name), self.btrfs, self.whole)
+        os.makedirs(made.snapshots, exist_ok=True)
+        return made
+
+    def delete_volume(self) -> None:
+        for entry in list(os.scandir(self.snapshots)):
+            if entry.is_dir(follow_symlinks=False):
+                self._run("subvolume", "delete", entry.path)
+            else:
+                os.unlink(entry.path)
+        os.rmdir(self.snapshots)
+        if os.path.isdir(self.subvolume):
+            self._run("subvolume", "delete", self.subvolume)
+
+    def revert(self, volume: Any, snapshot: Any) -> None:
+        """What is shown to hosts goes away and comes back as another subvolume: their open files are stale, as with ONTAP."""
+        hook.run(volume, "offline")
+        old, new = self.subvolume + ".old", self.subvolume + ".new"
+        self._run("subvolume", "snapshot", self._place(snapshot.name), new)
+        os.rename(self.subvolume, old)
+        os.rename(new, self.subvolume)
+        self._run("subvolume", "delete", old)
+        hook.run(volume, "online")
 
     def set_state(self, volume: Any, state: str) -> None:
         hook.run(volume, state)

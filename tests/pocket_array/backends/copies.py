@@ -16,6 +16,7 @@ class Copies:
 
     def __init__(self, directory: str, snapshots: str):
         self.directory, self.snapshots = directory, snapshots
+        self.root = directory
         os.makedirs(snapshots, exist_ok=True)
 
     def space(self, volume: Any) -> tuple:
@@ -40,6 +41,22 @@ class Copies:
             os.rename(
                 os.path.join(self.snapshots, old_name), os.path.join(self.snapshots, snapshot.name)
             )
+
+    def clone_volume(self, name: str, snapshot: Any) -> "Copies":
+        place = os.path.join(os.path.dirname(self.directory), name)
+        subprocess.run(["cp", "-a", "--reflink=auto", "--", os.path.join(self.snapshots, snapshot.name), place], check=True, timeout=600)
+        return Copies(place, os.path.join(self.snapshots + "-of-clones", name))
+
+    def delete_volume(self) -> None:
+        for place in (self.directory, self.snapshots):
+            shutil.rmtree(place, ignore_errors=True)
+
+    def revert(self, volume: Any, snapshot: Any) -> None:
+        """The directory itself stays, since it may be what is shown to hosts."""
+        for entry in os.scandir(self.directory):
+            shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+        subprocess.run(["cp", "-a", "--reflink=auto", "--", f"{os.path.join(self.snapshots, snapshot.name)}/.", self.directory],
+                       check=True, timeout=600)  # fmt: skip
 
     def set_state(self, volume: Any, state: str) -> None:
         hook.run(volume, state)

@@ -26,5 +26,14 @@ class Memory:
     def modify(self, volume: Any, snapshot: Any, old_name: str) -> None:
         pass
 
+    def clone_volume(self, name: str, snapshot: Any) -> "Memory":
+        return Memory()
+
+    def delete_volume(self) -> None:
+        pass
+
+    def revert(self, volume: Any, snapshot: Any) -> None:
+        pass
+
     def set_state(self, volume: Any, state: str) -> None:
         hook.run(volume, state)
