@@ -9,7 +9,7 @@ import time
 from typing import Dict, Sequence
 
 from kvmontap import applied
-from kvmontap.attach import device, fc, hosted, iscsi, lvm, nvme, o2cb
+from kvmontap.attach import device, fc, iscsi, lvm, nvme, o2cb
 from kvmontap.attach.call import AttachError, say
 from kvmontap.config import load, path_from_environment
 from kvmontap.model import FC, ISCSI, Cluster, Config, Pool
@@ -52,6 +52,8 @@ def start(kind: str, name: str) -> None:
         o2cb.start(cluster(name))
         return
     if kind in VMS:
+        from kvmontap.attach import hosted  # reads domain XML, which nothing else here does
+
         pools = [one for one in known().values() if one.hosted_on == name]
         hosted.wait(name, pools) if kind == "hosted" else hosted.apply(name, pools)
         return
@@ -82,6 +84,8 @@ def stop(kind: str, name: str) -> None:
     if kind == "o2cb":
         o2cb.stop(name)
     elif kind == "hosted-guests":
+        from kvmontap.attach import hosted
+
         hosted.stop_guests(name, [one for one in known().values() if one.hosted_on == name])
     elif kind != "hosted":
         lvm.release(name)

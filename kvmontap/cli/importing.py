@@ -68,8 +68,9 @@ def _written(found: Imported, arguments: argparse.Namespace) -> int:
     if found.drafts:
         new = not os.path.exists(under(arguments.root, conf))
         backup = files.write(found, arguments.root, conf)
-        print(f"{conf}: {len(found.drafts)} pool{'' if len(found.drafts) == 1 else 's'} added: {', '.join(one.name for one in found.drafts)}"
-              + ("" if new else f"; as it was: {backup}"))
+        names = ", ".join(one.name for one in found.drafts)
+        count = f"{len(found.drafts)} pool{'' if len(found.drafts) == 1 else 's'}"
+        print(f"{conf}: {count} added: {names}" + ("" if new else f"; as it was: {backup}"))
         instead = dict.fromkeys(one.entry.instead for one in found.drafts if one.entry.instead)
         print("now: kvmontap check" + "".join(f"; {one}" for one in instead) + "; systemctl daemon-reload, or reboot")
     else:

@@ -12,7 +12,9 @@ FORMAT = "format"  # it is empty
 DONE = "done"  # it holds the file system already
 REFUSED = "refused"
 
-MOST_SLOTS = 255  # of OCFS2
+SHARED = ("ocfs2", "gfs2")
+MOST_SLOTS = 255  # of OCFS2; GFS2 takes more journals, but no cluster has as many nodes
+_LOCK_TABLE = 16  # characters of GFS2's name in its cluster
 _LABELS = {"ocfs2": 64, "xfs": 12, "ext4": 16}  # bytes
 
 
@@ -43,8 +45,8 @@ def unfit(pool: Pool, cluster: Optional[Cluster], slots: int = 0) -> str:
         return f"its protocol is {pool.protocol}: only pools on block devices have a file system to make on this side"
     if pool.filesystem not in FILESYSTEMS or not pool.target:
         return f"type = {pool.type}, filesystem = {pool.filesystem or 'none'}: there is no file system that kvmontap mounts for it"
-    if pool.filesystem != "ocfs2":
-        return f"--slots is for ocfs2, not for {pool.filesystem}" if slots else ""
+    if pool.filesystem not in SHARED:
+        return f"--slots is for ocfs2 and gfs2, not for {pool.filesystem}" if slots else ""
     if cluster is None:
         return f"the cluster {pool.cluster} is not in the file"
     if slots and not len(cluster.nodes) <= slots <= MOST_SLOTS:
@@ -78,18 +80,20 @@ def plan(pool: Pool, cluster: Optional[Cluster], found: Contents, slots: int = 0
 
 
 def _mkfs(pool: Pool, cluster: Optional[Cluster], device: str, slots: int) -> Tuple[str, ...]:
+    number = str(slots or max(2, len(cluster.nodes))) if cluster is not None else ""
+    if pool.filesystem == "gfs2" and cluster is not None:  # its label is the lock table
+        return ("mkfs.gfs2", "-p", "lock_dlm", "-t", f"{cluster.name}:{pool.name[:_LOCK_TABLE]}", "-j", number, device)
     # A label that does not fit is left out: cut off, two pools could come to have the same.
     label = ("-L", pool.name) if len(pool.name.encode()) <= _LABELS[pool.filesystem] else ()
     own: Tuple[str, ...] = ()
     # On blocks of 4096 bytes, as namespaces have them, an OCFS2 of smaller ones (mkfs picks 1024 for a small device) cannot be mounted.
     if pool.filesystem == "ocfs2" and cluster is not None:
-        number = str(slots or max(2, len(cluster.nodes)))
         own = ("-b", "4096", "-N", number, f"--cluster-stack={cluster.stack}", f"--cluster-name={cluster.name}")
     return (f"mkfs.{pool.filesystem}",) + own + label + (device,)
 
 
 def _use(pool: Pool) -> Tuple[Step, ...]:
-    hosts = "every host" if pool.filesystem == "ocfs2" else "one host"
+    hosts = "every host" if pool.filesystem in SHARED else "one host"
     return (Step(hosts, ("systemctl", "daemon-reload")), Step(hosts, ("systemctl", "start", path_unit(pool.target, "mount"))),
             Step(hosts, ("kvmontap", "pool", "apply")))
 

@@ -37,6 +37,13 @@ def test_ocfs2_gets_its_cluster_and_a_slot_for_each_node():
     assert "-N 2 " in lines(plan(SHARED, Cluster("cl", nodes=CLUSTER.nodes[:1]), EMPTY))[0][1]
 
 
+def test_gfs2_gets_its_lock_table_and_a_journal_for_each_node():
+    made = plan(LUN._replace(filesystem="gfs2", cluster="cl"), CLUSTER._replace(stack="dlm"), EMPTY)
+    assert lines(made)[0] == ("one host", f"mkfs.gfs2 -p lock_dlm -t cl:kvmiscsi01 -j 3 {DEVICE}")
+    assert {hosts for hosts, _ in lines(made)[1:]} == {"every host"}
+    assert "the cluster cl is not in the file" in unfit(LUN._replace(filesystem="gfs2", cluster="cl"), None)
+
+
 def test_a_label_that_does_not_fit_is_left_out():
     long = LUN._replace(name="kvmiscsi-0001")
     assert "-L" not in plan(long, None, EMPTY).steps[0].argv
@@ -67,11 +74,10 @@ def test_anything_else_is_refused_without_a_step(found, said):
 
 def test_pools_without_a_file_system_to_make():
     assert "its protocol is nfs" in unfit(Pool("a", "nfs"), None)
-    assert "filesystem = gfs2" in unfit(LUN._replace(filesystem="gfs2"), None)
     assert "filesystem = none" in unfit(LUN._replace(filesystem=""), None)
     assert "type = logical" in unfit(LUN._replace(type="logical", target=""), None)
     assert "cluster cl is not" in unfit(SHARED, None)
-    assert "--slots is for ocfs2" in unfit(LUN, None, 4)
+    assert "--slots is for ocfs2 and gfs2, not for xfs" in unfit(LUN, None, 4)
     assert unfit(LUN, None) == unfit(SHARED, CLUSTER) == unfit(SHARED, CLUSTER, 3) == ""
 
 
