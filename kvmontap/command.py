@@ -171,8 +171,12 @@ class Commands:
             )
             flight.pidfd = os.pidfd_open(flight.pid)
         except OSError as error:
-            flight.answer = Answer(BROKEN, error=error.strerror or str(error), since=flight.since)
             flight.ended = time.monotonic()
+            flight.answer = Answer(BROKEN, error=error.strerror or str(error), since=flight.since)
+            if isinstance(error, ProcessLookupError):
+                # SIGCHLD is ignored in this process, and the command ended before it could be watched: its output is there.
+                output, told = (_text(file) for file in files)
+                flight.answer = Answer(ANSWERED, 0, output, told, flight.ended - flight.started, flight.since)
             for file in files:
                 os.close(file)
             return
