@@ -98,6 +98,8 @@ def sections(found: Imported) -> List[List[str]]:
 def write(found: Imported, root: str, conf: str) -> str:
     """Puts the sections into the file and gives the backup's name ("" where there was no file); raises CannotImport."""
     path = under(root, conf)
+    if root != "/" and os.path.islink(path):
+        raise CannotImport(f"{conf} is a symbolic link, which may lead out of {root}; name the file that it means with --config")
     try:
         before = _bytes(path)
         old = (before or b"").decode("utf-8", "surrogateescape")
@@ -134,7 +136,8 @@ def _backup(path: str, data: bytes) -> str:
 
 
 def _replace(path: str, data: bytes) -> None:
-    real = os.path.realpath(path)  # a link stays a link
+    # A link stays a link.  Only the file's own: a path through /proc/PID/root would lead out of that root.
+    real = os.path.realpath(path) if os.path.islink(path) else path
     temporary = f"{real}.{os.urandom(6).hex()}"
     try:
         _new(temporary, data, os.stat(real) if os.path.exists(real) else None)

@@ -18,7 +18,8 @@ def read(text: str, origin: str = "/etc/fstab") -> List[Union[Entry, Left]]:
             continue
         what, where = (unescape(field) for field in fields[:2])
         options = split(unescape(fields[3])) if len(fields) > 3 else ()
-        notes = ("fsck at boot is not carried: a pool is not checked by the host",) if len(fields) > 5 and fields[5] not in ("0", "") else ()
+        checked = len(fields) > 5 and fields[5] != "0"
+        notes = ("fsck at boot is not carried: a pool is not checked by the host",) if checked else ()
         found.append(Entry(origin, number, what, "/" + where.strip("/") if where.startswith("/") else where, fields[2], options,
                            notes=notes, instead=f"comment out line {number} of {origin}"))
     return found

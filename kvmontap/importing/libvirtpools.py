@@ -5,11 +5,14 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 from kvmontap.host.mountinfo import Mount
 from kvmontap.importing.draft import NFS_TYPES, SMB_TYPES, Entry, Left
 from kvmontap.pools import xml
+from kvmontap.units.mounted import defaults
 
 ORIGIN = "libvirt"
 # Of what the kernel shows of a mount: what somebody chose.  The rest are its defaults, addresses and negotiated sizes.
-_CHOSEN = ("vers", "nconnect", "sec", "proto", "xprtsec", "soft", "softerr", "softreval", "noatime", "nodiratime", "nolock", "nocto", "noac",
-           "ro", "port", "multichannel", "max_channels", "nobrl", "seal")
+_CHOSEN = ("vers", "nconnect", "sec", "proto", "xprtsec", "soft", "softerr", "softreval", "noatime", "nodiratime", "nolock", "nocto",
+           "noac", "ro", "port", "multichannel", "max_channels", "nobrl", "seal")
+# The first of each a netfs pool of ours has, unless another of them is typed.
+_OURS = (("hard", "soft", "softerr", "softreval"), ("sec=sys",))
 
 
 class Known(NamedTuple):
@@ -60,7 +63,12 @@ def _netfs(pool: Known, form: xml.Shape, autostart: Tuple[Tuple[str, str], ...])
         return Left(ORIGIN, 0, f"pool {pool.name}", f"names {len(form.hosts)} hosts")
     host = f"[{form.hosts[0]}]" if ":" in form.hosts[0] else form.hosts[0]
     options = ((f"vers={form.version}",) if form.version else ()) + form.options
-    return Entry(ORIGIN, 0, f"{host}:{form.directory}", form.target, "nfs", options, pool=(("type", "netfs"), *autostart), name=pool.name)
+    missing = defaults(",".join(form.options), *_OURS)
+    notes = () if not missing else (
+        f"libvirt's pool lacks the options {', '.join(missing)} of ours and stays as it is until it is made anew: virsh pool-destroy "
+        f"{pool.name}; virsh pool-undefine {pool.name}; kvmontap pool apply",)
+    return Entry(ORIGIN, 0, f"{host}:{form.directory}", form.target, "nfs", options, pool=(("type", "netfs"), *autostart), name=pool.name,
+                 notes=notes)
 
 
 def _mounted(target: str, mounts: Tuple[Mount, ...]) -> Optional[Entry]:
