@@ -111,6 +111,8 @@ REASONS: Dict[str, Reason] = {
         "volume mount -vserver {svm} -volume {volume} -junction-path {path}",
     ),
     "volume.full": Reason(FAILED, "volume {volume} on array {array} is full", "free space or grow the volume"),
+    "lun.unknown": Reason(FAILED, "array {array} has no {lun}", "check wwid= or namespace= of the pool, and ontap= and svm="),
+    "lun.offline": Reason(FAILED, "{lun} is {state} on array {array}", "{show} -vserver {svm} -path {lun}"),
     "svm.stopped": Reason(FAILED, "SVM {svm} is {state} on array {array}", "vserver start -vserver {svm}"),
     "lif.down": Reason(DEGRADED, "LIF {lif} ({address}) is {state} on array {array}", "network interface show -vserver {svm}"),
     "lif.all-down": Reason(FAILED, "every LIF of pool {pool} is down on array {array}", "network interface show -vserver {svm}"),
@@ -155,5 +157,5 @@ def worst(pool: str, findings: object) -> PoolHealth:
     """The health that follows from findings: the worst of them, `ok` without any; worst first.
 
     Of two that weigh the same, what the array says of the volume comes first: it is the cause of what the mount shows."""
-    ordered = tuple(sorted(findings, key=lambda one: (-HEALTHS.index(one.health), not one.code.startswith(("volume.", "svm.")))))
+    ordered = tuple(sorted(findings, key=lambda one: (-HEALTHS.index(one.health), not one.code.startswith(("volume.", "svm.", "lun.")))))
     return PoolHealth(pool, ordered[0].health if ordered else OK, ordered)

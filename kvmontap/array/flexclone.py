@@ -11,11 +11,11 @@ from kvmontap.array.answers import AnswerError, one_line, text
 from kvmontap.array.client import Client
 from kvmontap.array.errors import NO_ENTRY, ArrayError, unusable
 from kvmontap.array.jobs import follow
+from kvmontap.array.luns import NETAPP
 from kvmontap.array.state import VolumeRef
 from kvmontap.model import FC, NVME, Pool
 
 MARK = "kvmontap_"  # every name of ours begins so; nothing else is ever deleted here
-NETAPP = "3600a0980"  # how the WWID of every LUN of ONTAP begins; its serial number's 12 bytes follow in hex
 _WAIT = 5  # seconds that the array may take before it hands out a job
 _GONE = (NO_ENTRY, "918235", "5374852", "72090001")  # it is not there (any more)
 

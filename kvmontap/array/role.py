@@ -5,7 +5,7 @@ Pure; standard library only.  tests/unit/array/test_role.py holds the table agai
 
 from typing import Iterable, List, NamedTuple, Tuple
 
-from kvmontap.model import ISCSI, NFS, SMB, Array, Config, Pool
+from kvmontap.model import FC, ISCSI, NFS, NVME, SMB, Array, Config, Pool
 
 NAME = "kvmontap"  # of the role and, unless the file says otherwise, of the account
 
@@ -32,6 +32,8 @@ RIGHTS: Tuple[Right, ...] = (
     Right("/api/svm/svms", "readonly", (ALWAYS,), "whether the SVM runs"),
     Right("/api/network/ip/interfaces", "readonly", _ETHERNET, "state, home port and node of the data LIFs"),
     Right("/api/protocols/cifs/shares", "readonly", (SMB,), "which volume a share lies on"),
+    Right("/api/storage/luns", "readonly", (ISCSI, FC), "which volume a LUN lies on, and its state"),
+    Right("/api/storage/namespaces", "readonly", NVME, "which volume an NVMe namespace lies on, and its state"),
 )
 
 

@@ -7,7 +7,7 @@ into findings.  Imports no client library: it talks through kvmontap.array.clien
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from kvmontap.array import names
+from kvmontap.array import luns, names
 from kvmontap.array.answers import AnswerError, flag, number, one_line, text
 from kvmontap.array.client import Client
 from kvmontap.array.errors import UNKNOWN_FIELD, ArrayError, unusable
@@ -64,6 +64,7 @@ class _Search(NamedTuple):
     name: str = ""
     paths: Tuple[str, ...] = ()  # junction paths that would do, best first
     uuid: str = ""
+    findings: Tuple[Finding, ...] = ()  # about what led to the volume
 
 
 def look(client: Client, pool: Pool, deadline: float) -> VolumeLook:
@@ -82,12 +83,12 @@ def _look(client: Client, pool: Pool, deadline: float) -> VolumeLook:
     if isinstance(search, Finding):
         return VolumeLook(None, (search,))
     if search is None:
-        return VolumeLook(None, (), (f"the volume of pool {pool.name}: volume= does not name it",))
+        return VolumeLook(None, (), (f"the volume of pool {pool.name}: volume= does not name it, nor does its device tell",))
     record = _volume(client, pool, search, deadline)
     if isinstance(record, Finding):
         return VolumeLook(None, (record,))
     ref = reference(record)
-    findings = list(judge_volume(record, client.array.name, search.paths))
+    findings = list(judge_volume(record, client.array.name, search.paths) + search.findings)
     seen = VolumeLook(
         ref, (), (), number(record, "snapshot_count"), number(record, "space.size"), number(record, "space.available")
     )
@@ -116,7 +117,9 @@ def _search(client: Client, pool: Pool, deadline: float) -> Union[_Search, Findi
         return by_junction(pool.export, svm)
     if pool.protocol == SMB and pool.share:
         return _share(client, pool.share.strip("/\\").replace("\\", "/").split("/")[0], svm, deadline)
-    return None
+    held = luns.holder(client, pool, svm, deadline)
+    return _Search({"uuid": held.volume_uuid}, held.volume, uuid=held.volume_uuid, findings=held.findings) if isinstance(
+        held, luns.Held) else held
 
 
 def junctions(path: str) -> Tuple[str, ...]:

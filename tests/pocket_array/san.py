@@ -33,6 +33,7 @@ class Block:
     uuid: str
     serial: str = ""
     size: int = 0
+    state: str = "online"
 
     @property
     def inside(self) -> str:

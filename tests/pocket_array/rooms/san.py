@@ -56,11 +56,11 @@ def _block_row(call: Call, block: Block) -> dict:
         "name": block.name,
         "svm": block.volume.svm.reference(),
         "location": {"volume": block.volume.reference()},
-        "enabled": True,
+        "enabled": block.state == "online",
         "os_type": "linux",
         "space": {"size": block.size},
         "status": {
-            "state": "online" if block.volume.state == "online" else "offline",
+            "state": block.state if block.volume.state == "online" else "offline",
             "container_state": "online" if block.volume.state == "online" else "volume_offline",
             "mapped": bool(accesses),
             "read_only": False,

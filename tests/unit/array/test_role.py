@@ -28,6 +28,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 POOLS = {
     "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod"),
     "smb": model.Pool("smb", "smb", server=("192.0.2.12",), share="kvmsmb01", ontap="prod"),
+    "lun": model.Pool("lun", "fc", wwid="3600a098038314c57312b58387638574f", ontap="prod"),
+    "namespace": model.Pool("namespace", "nvme-tcp", namespace="6c1e5a0e-0000-4000-8000-000000000000", ontap="prod"),
 }
 CONFIG = model.Config({}, POOLS, {})
 
@@ -59,6 +61,8 @@ def site(authority, judge, tmp_path):
             "lifs": [{"name": "lif_a", "svm": "svm_kvm", "address": "192.0.2.11"}, {"name": "lif_b", "svm": "svm_kvm",
                                                                                   "address": "192.0.2.12", "node": "node2"}],
             "shares": [{"name": "kvmsmb01", "svm": "svm_kvm", "path": "/kvmnfs01/share"}],
+            "luns": [{"name": "lun0", "volume": "kvmnfs01", "serial": "81LW1+X8v8WO"}],
+            "namespaces": [{"name": "ns0", "volume": "kvmnfs01", "uuid": "6c1e5a0e-0000-4000-8000-000000000000"}],
             "users": [{"name": "kvmontap", "password": "least", "role": "kvmontap"}],
             "roles": {"kvmontap": [{"path": right.path, "access": right.access} for right in rights]},
         }, directory=authority, observers=(judge,) if judge else ()).start()
@@ -106,6 +110,8 @@ def restore(client):
 DOINGS = {
     "judge an NFS pool": lambda client: _looked(client, "nfs"),
     "judge an SMB pool": lambda client: _looked(client, "smb"),
+    "judge a LUN": lambda client: _looked(client, "lun"),
+    "judge a namespace": lambda client: _looked(client, "namespace"),
     "take a snapshot": take,
     "list and delete snapshots": list_and_delete,
     "restore a file": restore,
@@ -162,6 +168,8 @@ def test_without_any_one_line_something_is_refused(site, gone):
         "/api/svm/svms": "judge an NFS pool",
         "/api/network/ip/interfaces": "judge an NFS pool",
         "/api/protocols/cifs/shares": "judge an SMB pool",
+        "/api/storage/luns": "judge a LUN",
+        "/api/storage/namespaces": "judge a namespace",
     }
     assert expected[gone.path] in told, told
 
