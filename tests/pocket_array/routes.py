@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Callable, NamedTuple, Optional
 
 from .exchange import ApiError
-from .rooms import clones, cluster, files, network, records, san, snapshots, svm, volumes
+from .rooms import clones, cluster, files, metrocluster, network, records, san, snapshots, svm, volumes
 
 _SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
 
@@ -22,10 +22,14 @@ ROUTES = (
     Route("GET", "/api/cluster", cluster.get_cluster),
     Route("GET", "/api/cluster/jobs", cluster.list_jobs),
     Route("GET", "/api/cluster/jobs/{uuid}", cluster.get_job),
+    Route("GET", "/api/cluster/nodes", cluster.list_nodes),
+    Route("GET", "/api/cluster/metrocluster", metrocluster.get_metrocluster),
+    Route("GET", "/api/cluster/mediators", metrocluster.list_mediators),
     Route("GET", "/api/svm/svms", svm.list_svms),
     Route("GET", "/api/svm/svms/{uuid}", svm.get_svm),
     Route("GET", "/api/network/ip/interfaces", network.list_interfaces),
     Route("GET", "/api/network/ip/interfaces/{uuid}", network.get_interface),
+    Route("GET", "/api/network/fc/interfaces", network.list_fc_interfaces),
     Route("GET", "/api/storage/aggregates", records.list_aggregates),
     Route("GET", "/api/storage/volumes", volumes.list_volumes),
     Route("GET", "/api/storage/volumes/{uuid}", volumes.get_volume),

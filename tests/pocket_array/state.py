@@ -14,23 +14,14 @@ from typing import Any, Callable, Optional
 
 from . import backends
 from .san import IGROUP, LUN, NAMESPACE, SUBSYSTEM, San
+from .shown import DescriptionError, Shown, stable_uuid
 
 SNAPSHOT_LIMIT = 1023
 COMMENT_LIMIT = 255
-_NAMESPACE = uuid.UUID("5d0c1f0e-6e0b-4f5e-9a59-706f636b6574")
-
-
-def stable_uuid(*parts: str) -> str:
-    """The same uuid for the same names, so that a restarted array is the same array."""
-    return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
 
 
 def iso(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).replace(microsecond=0).isoformat()
-
-
-class DescriptionError(Exception):
-    """The state description is wrong; one sentence."""
 
 
 @dataclass
@@ -120,6 +111,7 @@ class Lif:
     home_port: str = "e0a"
     node: str = "node1"
     port: str = "e0a"
+    failover: str = "home_node_only"
     services: tuple = ("data_core", "data_nfs", "data_cifs")
     extra: dict = field(default_factory=dict)
 
@@ -162,6 +154,7 @@ _LIF_KEYS = {
     "home_port",
     "node",
     "port",
+    "failover",
     "services",
     "extra",
 }
@@ -205,6 +198,7 @@ class State:
         self.relationships: list = []
         self.aggregates: dict = {}
         self.san = San()
+        self.shown = Shown({}, {}, {}, ())
         self.job_seconds = 0.0
         self.location = "uuid"
 
@@ -227,6 +221,7 @@ class State:
             "igroups",
             "subsystems",
             "export",
+            *Shown.DESCRIBED,
             "users",
             "roles",
             "job_seconds",
@@ -252,6 +247,7 @@ class State:
         state.add_san(description)
         for item in description.get("relationships", []):
             state.relationships.append(dict(item))
+        state.shown = Shown.from_description(description)
         for volume in state.volumes.values():
             if volume.aggregate not in state.aggregates:
                 state.add_aggregate({"name": volume.aggregate})
@@ -367,10 +363,11 @@ class State:
     def change(self, changes: dict) -> None:
         """Change the state from outside, e.g. {"volumes": {"v": {"state": "offline"}}}.
 
-        Kinds: volumes, lifs, svms, array (job_seconds, location), add (lists as in the description).
+        Kinds: volumes, lifs, svms, array (job_seconds, location), add (lists as in the description); and of what is
+        shown as described, fields in place of others: aggregates, relationships, fc_lifs, mediators, metrocluster.
         A volume's new state goes through its hook; `full: true` takes all of its space.
         """
-        wrong = sorted(set(changes) - {"volumes", "lifs", "svms", "array", "add"})
+        wrong = sorted(set(changes) - {"volumes", "lifs", "svms", "array", "add"} - set(Shown.CHANGED))
         if wrong:
             raise DescriptionError(f"state has no {', '.join(wrong)} to change.")
         for name, values in changes.get("volumes", {}).items():
@@ -381,6 +378,8 @@ class State:
             for name, values in changes.get("svms", {}).items():
                 _apply(self.svm(name), values, _SVM_KEYS, f"SVM {name}")
             _apply(self, changes.get("array", {}), {"job_seconds", "location"}, "array")
+            relationships = {row.get("uuid"): row for row in self.relationships}
+            self.shown.change(changes, {"aggregates": self.aggregates, "relationships": relationships})
             add = changes.get("add", {})
             for kind, make in (
                 ("svms", self.add_svm),

@@ -1,4 +1,4 @@
-"""/api/network/ip/interfaces: LIFs."""
+"""/api/network/ip/interfaces and /api/network/fc/interfaces: LIFs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ INTERFACES = Collection(
     ),
     ("metric.*", "statistics.*"),
     lambda row: f"/api/network/ip/interfaces/{row['uuid']}",
+)
+FC_INTERFACES = Collection(
+    "/api/network/fc/interfaces",
+    ("uuid", "name"),
+    frozenset(
+        "comment data_protocol enabled location metric name port_address state statistics svm uuid wwnn wwpn".split()
+    ),
+    ("metric.*", "statistics.*"),
+    lambda row: f"/api/network/fc/interfaces/{row['uuid']}",
 )
 
 
@@ -44,7 +53,7 @@ def row_of(lif: Lif) -> dict:
         "ipspace": {"name": "Default"},
         "location": {
             "auto_revert": False,
-            "failover": "home_node_only",
+            "failover": lif.failover,
             "is_home": lif.is_home,
             "home_node": _node(lif.home_node),
             "node": _node(lif.node),
@@ -70,3 +79,14 @@ def get_interface(call: Call) -> Answer:
             raise no_entry()
         row = row_of(lif)
     return one_answer(INTERFACES, row, call.request)
+
+
+def list_fc_interfaces(call: Call) -> Answer:
+    """Shown as described; `svm` is the name of its SVM there."""
+    with call.state.lock:
+        rows = []
+        for each in call.state.shown.fc_lifs.values():
+            svm = call.state.svm(each.get("svm"))
+            if call.sees(svm):
+                rows.append({**each, "svm": svm.reference()})
+    return list_answer(FC_INTERFACES, rows, call.request)
