@@ -119,6 +119,50 @@ REASONS: Dict[str, Reason] = {
     "lif.not-home": Reason(
         DEGRADED, "LIF {lif} ({address}) is not on its home port", "network interface revert -vserver {svm} -lif {lif}"
     ),
+    "lif.one-node": Reason(
+        DEGRADED,
+        "every LIF of pool {pool} ({lifs}) is on node {node} of array {array} and goes down with it",
+        "create a LIF on another node and add its address to the pool",
+    ),
+    "aggregate.state": Reason(
+        DEGRADED, "aggregate {aggregate} of volume {volume} is {state} on array {array}", "storage aggregate show -aggregate {aggregate}"
+    ),
+    "aggregate.low": Reason(
+        DEGRADED,
+        "aggregate {aggregate} of volume {volume} is {used}% full on array {array}",
+        "move volumes off it or add disks before it is full",
+    ),
+    "snapmirror.unhealthy": Reason(
+        DEGRADED,
+        "SnapMirror of volume {volume} to {destination} is not healthy: {why}",
+        "snapmirror show -destination-path {destination} -instance",
+    ),
+    "snapmirror.lag": Reason(
+        DEGRADED,
+        "SnapMirror of volume {volume} to {destination} is {lag} behind, rpo allows {wanted}",
+        "snapmirror show -destination-path {destination} -instance",
+    ),
+    "snapmirror.missing": Reason(
+        DEGRADED,
+        "an rpo is asked for, but no array ({arrays}) tells of a SnapMirror relationship of volume {volume}",
+        "name the destination's array in [ontap], or set rpo = 0",
+    ),
+    "snapmirror.not-in-sync": Reason(
+        DEGRADED,
+        "{kind} of volume {volume} to {destination} is {state}",
+        "snapmirror show -destination-path {destination} -instance",
+    ),
+    "snapmirror.failover": Reason(
+        DEGRADED,
+        "the last failover of active sync of volume {volume} to {destination} ended as {state}",
+        "snapmirror failover show",
+    ),
+    "mediator.unreachable": Reason(
+        DEGRADED,
+        "array {array} does not reach its mediator {address}, and will not fail over by itself",
+        "snapmirror mediator show",
+    ),
+    "metrocluster.state": Reason(DEGRADED, "the MetroCluster of array {array} is {state}", "metrocluster show"),
     "snapshot.many": Reason(
         DEGRADED, "volume {volume} holds {count} snapshots of {limit}", "delete snapshots that nobody needs"
     ),

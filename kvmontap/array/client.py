@@ -28,6 +28,8 @@ PORT = 443
 _WHAT = {
     "Volume": "volumes", "IpInterface": "LIFs", "CifsShare": "SMB shares", "Svm": "SVMs", "Lun": "LUNs", "NvmeNamespace": "namespaces",
     "Igroup": "igroups", "LunMap": "LUN maps", "NvmeSubsystem": "subsystems", "NvmeSubsystemMap": "subsystem maps",
+    "FcInterface": "FC LIFs", "Aggregate": "aggregates",
+    "SnapmirrorRelationship": "SnapMirror relationships", "Mediator": "mediators", "Metrocluster": "MetroCluster",
 }  # fmt: skip
 
 _import_lock = threading.Lock()
@@ -176,6 +178,14 @@ class Client:
                 if len(found) >= most:
                     break
         return tuple(found)
+
+    def record(self, resource: str, fields: Iterable[str], deadline: float) -> Dict[str, Any]:
+        """The one record of a resource that is no collection."""
+        with self._talking(self.limit(deadline), _WHAT[resource]) as library:
+            told = getattr(library.resources, resource)().get(fields=",".join(fields)).http_response.json()
+            if not isinstance(told, dict):
+                raise AnswerError("a record is not an object")
+            return told
 
     def create_snapshot(self, volume: str, body: Mapping[str, Any], wait: int, deadline: float) -> str:
         """Asks for a snapshot of the volume of that UUID; "" when it is there, else the UUID of the job that makes it.

@@ -14,6 +14,7 @@ from kvmontap.reasons import finding
 
 NOT_AUTHORISED = "6"
 NO_ENTRY = "4"
+UNKNOWN_API = "3"  # a path that this ONTAP does not have
 # "The field ... is not known": a query, and a body, of a newer ONTAP than the one that answers.
 UNKNOWN_FIELD = ("262197", "262179")
 

@@ -24,7 +24,7 @@ RESOLVE_SECONDS = 1.0
 
 _VOLUME_FIELDS = (
     "name", "uuid", "state", "type", "nas.path", "svm.name", "svm.uuid", "space.size", "space.available",
-    "snapshot_count", "snapshot_locking_enabled",
+    "snapshot_count", "snapshot_locking_enabled", "aggregates.name",
 )  # fmt: skip
 # Named because `fields=*` leaves them out; unknown to ONTAP before 9.10.1.
 _RANSOMWARE_FIELDS = ("anti_ransomware.state", "anti_ransomware.attack_probability")
@@ -54,6 +54,7 @@ class VolumeLook(NamedTuple):
     snapshots: Optional[int] = None
     size: Optional[int] = None  # bytes
     available: Optional[int] = None  # bytes
+    aggregates: Tuple[str, ...] = ()  # names of those that it lies on
 
 
 class _Search(NamedTuple):
@@ -90,8 +91,9 @@ def _look(client: Client, pool: Pool, deadline: float) -> VolumeLook:
     ref = reference(record)
     findings = list(judge_volume(record, client.array.name, search.paths) + search.findings)
     seen = VolumeLook(
-        ref, (), (), number(record, "snapshot_count"), number(record, "space.size"), number(record, "space.available")
-    )
+        ref, (), (), number(record, "snapshot_count"), number(record, "space.size"), number(record, "space.available"),
+        _aggregates(record),
+    )  # fmt: skip
     skipped: List[str] = []
     try:
         serving = _lifs(client, pool, ref, deadline, findings, skipped)
@@ -239,6 +241,13 @@ def reference(record: Mapping[str, Any]) -> VolumeRef:
         text(record, "svm.uuid"),
         bool(flag(record, "snapshot_locking_enabled")),
     )
+
+
+def _aggregates(record: Mapping[str, Any]) -> Tuple[str, ...]:
+    found = record.get("aggregates") or []
+    if not isinstance(found, list):
+        raise AnswerError("aggregates is not a list")
+    return tuple(text(one, "name") for one in found if isinstance(one, dict))
 
 
 def judge_volume(record: Mapping[str, Any], array: str, paths: Tuple[str, ...] = ()) -> Tuple[Finding, ...]:

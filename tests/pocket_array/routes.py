@@ -22,7 +22,6 @@ ROUTES = (
     Route("GET", "/api/cluster", cluster.get_cluster),
     Route("GET", "/api/cluster/jobs", cluster.list_jobs),
     Route("GET", "/api/cluster/jobs/{uuid}", cluster.get_job),
-    Route("GET", "/api/cluster/nodes", cluster.list_nodes),
     Route("GET", "/api/cluster/metrocluster", metrocluster.get_metrocluster),
     Route("GET", "/api/cluster/mediators", metrocluster.list_mediators),
     Route("GET", "/api/svm/svms", svm.list_svms),

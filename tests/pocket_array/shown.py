@@ -1,4 +1,4 @@
-"""Records that are shown as they are described: nodes, FC interfaces, mediators, MetroCluster."""
+"""Records that are shown as they are described: FC interfaces, mediators, MetroCluster."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class Shown(NamedTuple):
     fc_lifs: dict
     mediators: dict
     metrocluster: dict
-    nodes: tuple
 
-    DESCRIBED = ("nodes", "fc_lifs", "mediators", "metrocluster")
+    DESCRIBED = ("fc_lifs", "mediators", "metrocluster")
     CHANGED = ("aggregates", "relationships", "fc_lifs", "mediators", "metrocluster")
 
     @classmethod
@@ -34,7 +33,6 @@ class Shown(NamedTuple):
             _rows(description.get("fc_lifs", []), "name"),
             _rows(description.get("mediators", []), "ip_address"),
             dict(description.get("metrocluster", {})),
-            tuple(description.get("nodes", ())),
         )
 
     def change(self, changes: dict, others: dict) -> None:

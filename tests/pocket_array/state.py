@@ -198,7 +198,7 @@ class State:
         self.relationships: list = []
         self.aggregates: dict = {}
         self.san = San()
-        self.shown = Shown({}, {}, {}, ())
+        self.shown = Shown({}, {}, {})
         self.job_seconds = 0.0
         self.location = "uuid"
 

@@ -1,10 +1,9 @@
-"""/api/cluster, its nodes and its jobs."""
+"""/api/cluster and its jobs."""
 
 from __future__ import annotations
 
 from ..exchange import Answer, no_entry
 from ..query import Collection, list_answer, one_answer
-from ..state import stable_uuid
 from . import Call
 
 CLUSTER = Collection(
@@ -27,15 +26,6 @@ JOBS = Collection(
 )
 
 
-NODES = Collection(
-    "/api/cluster/nodes",
-    ("uuid", "name"),
-    frozenset("ha location membership model name serial_number state uptime uuid version".split()),
-    (),
-    lambda row: f"/api/cluster/nodes/{row['uuid']}",
-)
-
-
 def get_cluster(call: Call) -> Answer:
     row = dict(call.state.cluster)
     version = dict(row["version"])
@@ -55,16 +45,3 @@ def get_job(call: Call) -> Answer:
     if job is None:
         raise no_entry()
     return one_answer(JOBS, job.row(), call.request)
-
-
-def list_nodes(call: Call) -> Answer:
-    """Those of the description, and every node on which a LIF is or should be."""
-    with call.state.lock:
-        names = list(call.state.shown.nodes)
-        for lif in call.state.lifs.values():
-            names += [lif.home_node, lif.node]
-    rows = [
-        {"uuid": stable_uuid("node", name), "name": name, "state": "up", "membership": "available"}
-        for name in dict.fromkeys(names)
-    ]
-    return list_answer(NODES, rows, call.request)

@@ -1,4 +1,4 @@
-"""What stands behind volumes: nodes, FC interfaces, MetroCluster, mediators, and changes from outside; every exchange is judged."""
+"""What stands behind volumes: FC interfaces, MetroCluster, mediators, and changes from outside; every exchange is judged."""
 
 import pytest
 
@@ -8,7 +8,6 @@ from tests.pocket_array.shown import DescriptionError
 
 MORE = {
     **DESCRIPTION,
-    "nodes": ["node1", "node2"],
     "fc_lifs": [
         {"name": "fc1", "svm": "svm_kvm", "wwpn": "20:00:00:50:56:b4:13:a8", "state": "up", "enabled": True,
          "data_protocol": "fcp", "location": {"home_node": {"name": "node2"}, "node": {"name": "node2"}, "is_home": True}},
@@ -34,10 +33,6 @@ def records(call, path, **query):
     status, body, _ = call("GET", path, **query)
     assert status == 200
     return body["records"]
-
-
-def test_nodes_are_those_of_the_description_and_of_the_lifs(call):
-    assert {each["name"] for each in records(call, "/api/cluster/nodes")} >= {"node1", "node2"}
 
 
 def test_fc_interfaces_by_svm(call):
