@@ -20,6 +20,7 @@ class Right(NamedTuple):
 
 
 ALWAYS, SNAPSHOTS, RESTORE = "array", "snapshots", "restore"
+CLUSTER = "cluster"  # what only an account of the cluster can be given; without it the health of a pool says less
 _ETHERNET = (NFS, SMB, ISCSI, "nvme-tcp", "nvme-rdma")
 
 RIGHTS: Tuple[Right, ...] = (
@@ -34,6 +35,11 @@ RIGHTS: Tuple[Right, ...] = (
     Right("/api/protocols/cifs/shares", "readonly", (SMB,), "which volume a share lies on"),
     Right("/api/storage/luns", "readonly", (ISCSI, FC), "which volume a LUN lies on, and its state"),
     Right("/api/storage/namespaces", "readonly", NVME, "which volume an NVMe namespace lies on, and its state"),
+    Right("/api/network/fc/interfaces", "readonly", (FC, "nvme-fc"), "state and node of the FC LIFs"),
+    Right("/api/snapmirror/relationships", "readonly", (ALWAYS,), "whether SnapMirror is healthy, and how far it lags behind"),
+    Right("/api/storage/aggregates", "readonly", (CLUSTER,), "state and space of what the volumes lie on"),
+    Right("/api/cluster/mediators", "readonly", (CLUSTER,), "whether active sync and MetroCluster can fail over by themselves"),
+    Right("/api/cluster/metrocluster", "readonly", (CLUSTER,), "the state of a MetroCluster"),
 )
 
 
@@ -62,6 +68,7 @@ def features(pools: Iterable[Pool]) -> Tuple[str, ...]:
 def role(array: Array, config: Config, vserver: str = "", everything: bool = False) -> Role:
     """The role for one array of the configuration; `vserver` overrides the SVM of the section, `everything` = for every feature."""
     used = features(pool for pool in config.pools.values() if pool.ontap == array.name)
+    used += (CLUSTER,) if vserver and vserver != array.svm else ()  # somebody names the cluster
     wanted = [right for right in RIGHTS if everything or set(right.features) & set(used)]
     left_out = [right for right in RIGHTS if right not in wanted]
     login = "cert" if array.certificate else "" if array.token_file else "password"
@@ -94,6 +101,9 @@ def notes(one: Role) -> Tuple[str, ...]:
         said.append("before ONTAP 9.11.1 write all in place of read_create")
     if any(SNAPSHOTS in right.features and right.path.endswith("snapshots") for right in one.left_out):
         said.append("no pool asks for snapshots, so this role cannot take any; --all gives every right that kvmontap can use")
+    if any(CLUSTER in right.features for right in one.left_out):
+        said.append("an account of an SVM cannot be asked about aggregates, mediators and MetroCluster, which kvmontap status then leaves "
+                    "out; --vserver with the cluster's name gives the role that can")
     return tuple(said)
 
 

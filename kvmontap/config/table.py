@@ -133,8 +133,8 @@ SNAPSHOTS = (
     Key("reuse", "seconds", "300", "How long a snapshot serves further starts while the images are unchanged; 0 = never",
         low=0, high=86400),
     Key("label", "label", "", "SnapMirror label", example="kvm"),
-    Key("rpo", "seconds", "0", "How far SnapMirror may lag behind before the pool is degraded (4h, 1d); 0 = not judged. Only the destination's "
-        "array knows: name it in [ontap] too", low=0, high=31536000),
+    Key("rpo", "seconds", "0", "How far SnapMirror may lag behind before the pool is degraded (4h, 1d); 0 = not judged. Only the array of "
+        "the destination knows: name it in [ontap] too", low=0, high=31536000),
     Key("lock-days", "integer", "0", "Days for which a snapshot cannot be deleted, where the volume allows locking", low=0, high=36500),
 )
 

@@ -14,8 +14,9 @@ import pytest
 from kvmontap import model
 from kvmontap.array import Client, fileclone, look
 from kvmontap.array.errors import ArrayError
-from kvmontap.array.role import RIGHTS, body, commands, role
+from kvmontap.array.role import RIGHTS, body, commands, notes, role
 from kvmontap.array.snapshot import Wanted, create
+from kvmontap.array.standing import ask
 from kvmontap.array.stored import delete, stored
 from kvmontap.config import parse
 from tests.pocket_array import PocketArray
@@ -107,6 +108,10 @@ def restore(client):
     fileclone.clone(client, _reference(client), "kvmontap-c", "vm.img", "back.img", soon())
 
 
+def stands_behind(client):
+    return list(ask(client, POOLS.values(), soon()).skipped)
+
+
 DOINGS = {
     "judge an NFS pool": lambda client: _looked(client, "nfs"),
     "judge an SMB pool": lambda client: _looked(client, "smb"),
@@ -115,6 +120,7 @@ DOINGS = {
     "take a snapshot": take,
     "list and delete snapshots": list_and_delete,
     "restore a file": restore,
+    "see what stands behind": stands_behind,
 }
 
 
@@ -133,8 +139,13 @@ def refusals(client):
     return told
 
 
+def whole_role():
+    """What the account of a cluster gets that has all these pools."""
+    return role(model.Array("prod", "x", svm="svm_kvm"), CONFIG, vserver="cluster1").rights
+
+
 def allowing():
-    return [right for right in role(model.Array("prod", "x"), CONFIG).rights if right.access != "none"]
+    return [right for right in whole_role() if right.access != "none"]
 
 
 def decides(path, rights):
@@ -144,7 +155,7 @@ def decides(path, rights):
 
 
 def test_everything_works_with_exactly_the_role_and_uses_all_of_it(site):
-    rights = role(model.Array("prod", "x"), CONFIG).rights
+    rights = whole_role()
     made = site(rights)
     assert refusals(made.client) == {}
     asked = {(entry.method, entry.path) for entry in made.pocket.log.entries()}
@@ -159,7 +170,7 @@ def test_everything_works_with_exactly_the_role_and_uses_all_of_it(site):
 
 @pytest.mark.parametrize("gone", allowing(), ids=lambda right: right.path)
 def test_without_any_one_line_something_is_refused(site, gone):
-    told = refusals(site([right for right in role(model.Array("prod", "x"), CONFIG).rights if right is not gone]).client)
+    told = refusals(site([right for right in whole_role() if right is not gone]).client)
     expected = {
         "/api/storage/volumes": "judge an NFS pool",
         "/api/storage/volumes/*/snapshots": "take a snapshot",
@@ -170,8 +181,19 @@ def test_without_any_one_line_something_is_refused(site, gone):
         "/api/protocols/cifs/shares": "judge an SMB pool",
         "/api/storage/luns": "judge a LUN",
         "/api/storage/namespaces": "judge a namespace",
+        **{path: "see what stands behind" for path in (
+            "/api/network/fc/interfaces", "/api/snapmirror/relationships", "/api/storage/aggregates", "/api/cluster/mediators",
+            "/api/cluster/metrocluster")},
     }
     assert expected[gone.path] in told, told
+
+
+def test_an_account_of_an_svm_is_not_given_what_only_the_cluster_has():
+    one = role(model.Array("prod", "x", svm="svm_kvm"), CONFIG)
+    assert not any(right.path.startswith(("/api/cluster/m", "/api/storage/aggr")) for right in one.rights)
+    assert any("--vserver with the cluster's name" in note for note in notes(one))
+    whole = role(model.Array("prod", "x"), CONFIG, vserver="cluster1")
+    assert not any("--vserver with the cluster's name" in note for note in notes(whole))
 
 
 def test_the_account_reads_no_file():

@@ -35,7 +35,7 @@ DESCRIPTION = {
     "relationships": [RELATIONSHIP],
     "mediators": [{"ip_address": "192.0.2.9", "reachable": False}],
     "users": [{"name": "kvmontap", "password": "p-1"}, {"name": "limited", "password": "p-2", "role": "limited"}],
-    "roles": {"limited": [{"path": "/api/storage/volumes", "access": "readonly"}, {"path": "/api/snapmirror/relationships", "access": "readonly"}]},
+    "roles": {"limited": [{"path": path, "access": "readonly"} for path in ("/api/storage/volumes", "/api/snapmirror/relationships")]},
 }
 NFS = model.Pool("kvmnfs01", "nfs", "/mnt/kvmnfs01", server=("192.0.2.11", "192.0.2.12"), export="/kvmnfs01", ontap="prod")
 ISCSI = model.Pool("kvmiscsi01", "iscsi", "/mnt/i", portals=("192.0.2.11", "192.0.2.12:3260"), volume="kvmblk01", ontap="prod")
@@ -189,7 +189,7 @@ def test_svm_dr_and_namesakes():
     assert not protection.is_source({"source": {"path": "svm:v2", "svm": {"name": "svm"}}}, ref)
 
 
-@pytest.mark.parametrize("words, seconds", [("PT8H35M42S", 30942.0), ("P1DT2H", 93600.0), ("P2W", 1209600.0), ("PT0S", 0.0), ("P", None), ("", None),
-                                            ("8h", None)])
+@pytest.mark.parametrize("words, seconds", [("PT8H35M42S", 30942.0), ("P1DT2H", 93600.0), ("P2W", 1209600.0), ("PT0S", 0.0), ("P", None),
+                                            ("", None), ("8h", None)])
 def test_durations(words, seconds):
     assert protection.duration(words) == seconds
