@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -54,8 +55,9 @@ def _bootstrap(target: Path, packages: tuple) -> None:
 
 def vendor() -> Path:
     """The bundled libraries as the package has them."""
-    pins = (ROOT / "packaging/vendor.txt").read_bytes() + (ROOT / "packaging/wheels").read_bytes()
-    wanted = cache() / ("vendor-" + hashlib.sha256(pins).hexdigest()[:16])
+    made_of = b"".join((ROOT / "packaging" / name).read_bytes() for name in ("vendor.txt", "wheels", "trim"))
+    said = runpy.run_path(str(ROOT / "packaging/trim"))["words"]()  # which of the client's modules stay depends on them
+    wanted = cache() / ("vendor-" + hashlib.sha256(made_of + repr(sorted(said)).encode()).hexdigest()[:16])
     with open(cache() / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not wanted.exists():
