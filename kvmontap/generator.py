@@ -7,11 +7,12 @@ anything; a broken section costs that section and nothing more.
 
 import os
 import sys
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from kvmontap.config import load, path_from_environment
 from kvmontap.model import SMB, Config, Loaded
-from kvmontap.units import bundle
+from kvmontap.units import Bundle, bundle
+from kvmontap.units.mounted import Owner
 
 NAME = "kvmontap-generator"
 KMSG = "/dev/kmsg"
@@ -40,33 +41,36 @@ def run(directory: str, path: str) -> int:
         return 0  # not configured yet, or removed on purpose
     except OSError:
         pass  # load() tells
-    loaded = load(path)
-    config = _with_last_good(loaded) if any(problem.fatal for problem in loaded.problems) else loaded.config
-    made = bundle(config, loaded.problems, _owner(config))
+    made, lost = units_of(load(path))
     failed = write(directory, made.files, made.links)
     complaints = [f"{bug}; please report this" for bug in made.bugs] + failed
-    tell(complaints + [str(problem) for problem in made.problems if not problem.note])
+    tell(lost + complaints + [str(problem) for problem in made.problems if not problem.note])
     return 1 if complaints else 0
 
 
-def _with_last_good(loaded: Loaded) -> Config:
+def units_of(loaded: Loaded, root: str = "/") -> Tuple[Bundle, List[str]]:
+    """(every unit of the configuration on the host whose root is `root`, what could not be used for it)."""
+    config, lost = _with_last_good(loaded, root) if any(problem.fatal for problem in loaded.problems) else (loaded.config, [])
+    return bundle(config, loaded.problems, _owner(config, root)), lost
+
+
+def _with_last_good(loaded: Loaded, root: str) -> Tuple[Config, List[str]]:
     """The sound pools, and for the broken ones those that were applied before."""
     try:
         from kvmontap import applied  # late: only a broken file needs it
 
-        old = applied.carried(loaded, applied.read())
+        old = applied.carried(loaded, applied.read(root.rstrip("/") + applied.path()))
     except Exception as error:  # the sound pools must come up whatever that record holds
-        tell([f"the last applied configuration cannot be used: {type(error).__name__}: {error}"])
-        return loaded.config
-    return loaded.config._replace(pools={**loaded.config.pools, **old})
+        return loaded.config, [f"the last applied configuration cannot be used: {type(error).__name__}: {error}"]
+    return loaded.config._replace(pools={**loaded.config.pools, **old}), []
 
 
-def _owner(config: Config):
+def _owner(config: Config, root: str) -> Optional[Owner]:
     if not any(pool.protocol == SMB for pool in config.pools.values()):
         return None
     from kvmontap.owner import qemu_owner  # late: NFS needs none
 
-    return qemu_owner()
+    return qemu_owner(root)
 
 
 def write(directory: str, files: Dict[str, str], links: Dict[str, str]) -> List[str]:

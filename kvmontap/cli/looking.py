@@ -18,6 +18,15 @@ def add(command: Command, commands: argparse._SubParsersAction) -> None:
     one.add_argument("--all", action="store_true", help="every right that any feature needs, whether the file uses it or not")
     _finish(one, "role")
 
+    one = command(commands, "plan", "show what the generator and kvmontap-pools.service would make of the configuration; changes nothing")
+    one.add_argument("pool", nargs="*", metavar="POOL", help="only these pools")
+    one.add_argument("--diff", action="store_true", help="only what differs from what runs now: units, mounts, libvirt's pools; exit 1 if "
+                     "anything does")
+    one.add_argument("--units", action="store_true", help="also the text of every unit")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to compare with; with --root its files are read")
+    _root(one)
+    _finish(one, "plan")
+
     below = command(commands, "import", "turn what this host mounts by hand into sections of the configuration").add_subparsers(
         dest="import_command", metavar="COMMAND", required=True)
     for name, text, where in (

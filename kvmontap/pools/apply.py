@@ -47,12 +47,17 @@ class Row(NamedTuple):
 
 def apply(config: Config, connection: Libvirt, look: Optional[Look] = None) -> Tuple[Change, ...]:
     """Define, autostart, start (or stop) every pool of `config`; a pool that fails takes none of the others with it."""
-    findings = _look_at_all(config, look)
-    states = connection.pools()
     changes: Tuple[Change, ...] = ()
-    for pool in config.pools.values():
-        changes += _apply(plan(pool, states.get(pool.name), findings[pool.name]), pool, connection)
+    for name, todo in planned(config, connection, look).items():
+        changes += _apply(todo, config.pools[name], connection)
     return changes
+
+
+def planned(config: Config, connection: Libvirt, look: Optional[Look] = None) -> Dict[str, Plan]:
+    """What apply() would do to each pool now, changing nothing."""
+    findings = look_at_all(config, look)
+    states = connection.pools()
+    return {pool.name: plan(pool, states.get(pool.name), findings[pool.name]) for pool in config.pools.values()}
 
 
 def _apply(todo: Plan, pool: Pool, connection: Libvirt) -> Tuple[Change, ...]:
@@ -90,7 +95,7 @@ def _take(step: str, pool: Pool, connection: Libvirt) -> None:
         connection.stop(pool.name)
 
 
-def _look_at_all(config: Config, look: Optional[Look]) -> Dict[str, Tuple[Finding, ...]]:
+def look_at_all(config: Config, look: Optional[Look] = None) -> Dict[str, Tuple[Finding, ...]]:
     """The findings of each pool, looked at side by side: a mount that hangs costs its own time only."""
     # Looking at an automount mounts it: that is for whoever uses the pool, not for us at boot.
     asked = [
@@ -120,7 +125,7 @@ def mounted(pool: Pool, prober: Prober) -> Tuple[Finding, ...]:
 
 def listing(config: Config, connection: Libvirt, look: Optional[Look] = None) -> Tuple[Row, ...]:
     """Every pool of `config` beside libvirt's, changing nothing."""
-    findings = _look_at_all(config, look)
+    findings = look_at_all(config, look)
     states: Dict[str, State] = connection.pools()
     rows = []
     for pool in config.pools.values():

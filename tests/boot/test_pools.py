@@ -131,8 +131,12 @@ def test_pool_list_and_apply_by_hand(configured):
     assert "is not mounted" in rows["away01"]["remark"]
     configured.run("cp", "-a", "/dev/spare01", "/dev/away01")
     configured.run("systemctl", "start", "mnt-away01.mount")
+    # The units are those that the running systemd has; what differs is what apply then mends, and a pool that is to be off.
+    told = json.loads(configured.run("kvmontap", "plan", "--diff", "--json", check=False).stdout)
+    assert [(one["kind"], one["name"], one["text"]) for one in told["differences"]] == [("pool", "away01", "would be started")]
     configured.run("kvmontap", "pool", "apply")
     assert pools(configured)["away01"] == ("active", "yes")
+    assert configured.output("kvmontap", "plan", "--diff") == "nothing differs"
 
 
 def test_a_mount_of_the_wrong_kind_is_not_the_pools_storage(host):
