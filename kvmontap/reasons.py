@@ -36,6 +36,11 @@ REASONS: Dict[str, Reason] = {
     "mount.read-only": Reason(
         FAILED, "{target} is mounted read-only", "mount -o remount,rw {target}, after reading why in the kernel log"
     ),
+    "mount.shut-down": Reason(
+        FAILED,
+        "the kernel has given up the file system on {target} ({how})",
+        "read why in the kernel log, unmount it, check it, and run: systemctl start {unit}",
+    ),
     "mount.no-answer": Reason(
         FAILED,
         "{target} does not answer (asked for {seconds:.1f} s)",
@@ -57,6 +62,11 @@ REASONS: Dict[str, Reason] = {
     "transport.missing": Reason(
         DEGRADED, "no NFS transport to {missing} ({have} of {wanted} addresses in use)", "check that LIF and its network"
     ),
+    "transport.few": Reason(
+        DEGRADED,
+        "{have} of {wanted} connections to {address} (the first mount of a server decides for all)",
+        "unmount everything from that server and mount it again",
+    ),
     "transport.stuck": Reason(
         DEGRADED, "requests to {address} are stuck ({queued} waiting)", "check that LIF and its network"
     ),
@@ -68,6 +78,43 @@ REASONS: Dict[str, Reason] = {
         "{have} of {wanted} paths to {device} are up, missing: {missing}",
         "check that portal and its network, then run: systemctl reload {unit}",
     ),
+    "path.not-optimized": Reason(
+        DEGRADED,
+        "every path to {device} that is up goes through a node that does not own it ({paths})",
+        "check the other node and its LIFs: storage failover show, network interface show",
+    ),
+    "port.down": Reason(DEGRADED, "FC port {port} ({host}) is {state}", "check its cable and its port on the switch"),
+    "port.target-lost": Reason(
+        DEGRADED, "FC port {port} ({host}) has lost the targets {targets}", "check the zoning and the array's FC LIFs"
+    ),
+    "channel.missing": Reason(
+        DEGRADED, "{have} of {wanted} SMB channels to {server} are up{down}", "check the LIFs of that server and their networks"
+    ),
+    "heartbeat.none": Reason(
+        FAILED, "the file system on {target} has no heartbeat in cluster {cluster}", "systemctl status kvmontap-o2cb@{cluster}.service"
+    ),
+    "heartbeat.late": Reason(
+        FAILED,
+        "no heartbeat of cluster {cluster} has been written on {target} for {seconds:.0f} s; after {limit:.0f} s this host resets itself",
+        "check the paths to its device",
+    ),
+    "cluster.unconnected": Reason(
+        DEGRADED,
+        "{nodes} of cluster {cluster} can be seen on the disk, but not be reached on the network",
+        "check the cluster's network before one side resets itself",
+    ),
+    "cluster.withdrawn": Reason(
+        FAILED, "GFS2 has withdrawn from the file system on {target}", "read why in the kernel log, then reboot this host"
+    ),
+    "cluster.no-lockspace": Reason(FAILED, "the file system on {target} has no DLM lockspace {lockspace}", "dlm_tool status"),
+    "vg.missing": Reason(FAILED, "there is no volume group {vg}", "check vg= and the device of the pool"),
+    "vg.incomplete": Reason(
+        FAILED, "{missing} of {count} physical volumes of volume group {vg} are missing", "pvs, and check the paths to what is missing"
+    ),
+    "vg.no-answer": Reason(
+        FAILED, "the devices of volume group {vg} do not answer (asked for {seconds:.1f} s)", "check the paths to them"
+    ),
+    "vg.unknown": Reason(UNKNOWN, "LVM does not tell how volume group {vg} is: {error}", "vgs {vg}"),
     "image.chain-unknown": Reason(
         DEGRADED,
         "what lies beneath {image} is not known: {error}",

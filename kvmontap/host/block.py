@@ -5,7 +5,7 @@ memory: what is found here counts for itself.
 """
 
 import os
-from typing import Optional, Set, Tuple
+from typing import Callable, Mapping, Optional, Set, Tuple
 
 from kvmontap.host import address, san
 from kvmontap.host.mountinfo import Mount
@@ -15,7 +15,16 @@ from kvmontap.units.block import attach_unit, device_path
 from kvmontap.units.escape import path_unit
 
 
-def check(pool: Pool, mount: Mount, root: str = "/") -> Tuple[Finding, ...]:
+# WWID -> {disk: state} of paths that somebody else knows to be down (kvmontap.host.multipathd.down).
+Down = Callable[[str], Mapping[str, str]]
+
+
+def nobody(_: str) -> Mapping[str, str]:
+    """Where /sys alone counts."""
+    return {}
+
+
+def check(pool: Pool, mount: Mount, root: str = "/", down: Down = nobody) -> Tuple[Finding, ...]:
     """What is wrong with the device behind a mounted block pool."""
     number = device_number(pool, root)
     # The same device, in its own file system: a bind mount of a directory elsewhere has another root.
@@ -23,7 +32,7 @@ def check(pool: Pool, mount: Mount, root: str = "/") -> Tuple[Finding, ...]:
         shown = mount.what + ("" if mount.root == "/" else f" ({mount.root})")
         unit = path_unit(pool.target, "mount")
         return (finding("mount.wrong-source", target=pool.target, found=shown, wanted=device_path(pool), unit=unit),)
-    return paths(pool, root)
+    return paths(pool, root, down)
 
 
 def device_number(pool: Pool, root: str = "/") -> str:
@@ -41,11 +50,11 @@ def device_number(pool: Pool, root: str = "/") -> str:
     return f"{os.major(number)}:{os.minor(number)}"
 
 
-def paths(pool: Pool, root: str = "/") -> Tuple[Finding, ...]:
+def paths(pool: Pool, root: str = "/", down: Down = nobody) -> Tuple[Finding, ...]:
     """The finding about paths that are down or missing; () too where the device is given as device=, whose paths are not known."""
     if not (pool.wwid or pool.namespace):
         return _sessions(pool, root)
-    device = _device(pool, root)
+    device = _device(pool, root, down)
     shown = {"device": pool.wwid or pool.namespace, "unit": attach_unit(pool)}
     up = [path for path in device.paths if path.up] if device else []
     if device is None or not up:
@@ -53,6 +62,9 @@ def paths(pool: Pool, root: str = "/") -> Tuple[Finding, ...]:
         return (finding("path.none", states=states or "no path at all", **shown),)
     missing = _missing(pool, {path.portal for path in up})
     missing += [f"{path.portal or path.name} {path.state}" for path in device.paths if not path.up and not pool.portals]
+    if not missing and not any(path.optimized for path in up):
+        names = ", ".join(path.portal or path.name for path in up)
+        return (finding("path.not-optimized", device=shown["device"], paths=names),)
     if not missing:
         return ()
     wanted = len(pool.portals) or len(device.paths)
@@ -75,9 +87,14 @@ def _sessions(pool: Pool, root: str) -> Tuple[Finding, ...]:
     return (finding("path.missing", have=len(wanted) - len(missing), wanted=len(wanted), missing=", ".join(missing), **shown),)
 
 
-def _device(pool: Pool, root: str) -> Optional[san.Device]:
+def _device(pool: Pool, root: str, down: Down) -> Optional[san.Device]:
     if pool.wwid:
-        return san.multipath(pool.wwid, root)
+        device = san.multipath(pool.wwid, root)
+        known = down(pool.wwid) if device is not None else {}
+        if device is None or not known:
+            return device
+        return device._replace(paths=tuple(
+            path._replace(up=False, state=known[path.name]) if path.up and path.name in known else path for path in device.paths))
     return san.namespace(pool.namespace, root) if pool.namespace else None
 
 

@@ -11,7 +11,7 @@ import time
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
 from kvmontap.host import address, mountinfo
-from kvmontap.model import Finding
+from kvmontap.model import Finding, Pool
 from kvmontap.reasons import finding
 
 SWITCHES = "sys/kernel/sunrpc/xprt-switches"
@@ -128,6 +128,16 @@ def missing(transports: Tuple[Transport, ...], wanted: Tuple[str, ...]) -> Tuple
         return ()
     have = len(wanted) - len(lost)
     return (finding("transport.missing", missing=", ".join(lost), have=have, wanted=len(wanted)),)
+
+
+def connections(pool: Pool, mount: mountinfo.Mount) -> Tuple[Finding, ...]:
+    """The finding about a mount with fewer connections than nconnect= asks for.  Pure.
+
+    The first mount of a server decides for all later ones; the mount's own options tell what it got."""
+    have = _number(mount.option("nconnect")) or 1
+    if have >= pool.nconnect:
+        return ()
+    return (finding("transport.few", address=mount.option("addr") or mount.what, have=have, wanted=pool.nconnect),)
 
 
 def _names(directory: str, start: str) -> Tuple[str, ...]:

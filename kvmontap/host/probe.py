@@ -16,8 +16,8 @@ import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from kvmontap import command
-from kvmontap.host import address, block, match, mountinfo, nfs
-from kvmontap.model import NFS, SMB, Finding, Pool
+from kvmontap.host import address, block, fabric, groups, match, mountinfo, multipathd, nfs, shared, smb
+from kvmontap.model import FC, NFS, SMB, Finding, Pool
 from kvmontap.reasons import finding
 from kvmontap.units.block import FILESYSTEMS
 from kvmontap.units.escape import path_unit
@@ -27,6 +27,9 @@ GETENT = "/usr/bin/getent"
 LOW = 1.5  # times min-free: below that a pool is degraded
 _TRIES = 3  # questions to a mount with several transports
 _TYPES = {NFS: ("nfs", "nfs4"), SMB: ("cifs", "smb3")}
+# What a file system shows that its own kernel has given up: no more I/O goes through, though it may still answer statfs.
+_SHUT_DOWN = ("shutdown", "emergency_ro")
+FABRIC = (FC, "nvme-fc")
 _ERRNO = {os.strerror(number): number for number in errno.errorcode}
 
 
@@ -63,8 +66,8 @@ class Prober:
 
         Bursts share one question to the server: an answer counts for about a second.
         """
-        if not known(pool):  # there is no mount; what there is to know stands in /sys
-            return block.paths(pool, self._root)
+        if not known(pool):  # there is no mount
+            return self._bare(pool, deadline)
         try:
             mounts = self._mounts()
         except OSError as error:
@@ -82,9 +85,13 @@ class Prober:
             return (finding("mount.missing", target=pool.target, unit=path_unit(pool.target, "mount")),)
         answer, stuck = self._tried(pool, target, mount, deadline)
         found = self._mounted(pool, mount, deadline) + _answered(pool, answer)
+        if pool.protocol == SMB:
+            found += smb.channels(pool, self._root)
         if pool.protocol == NFS and pool.trunking and answer.state == command.ANSWERED and not answer.status:
             addresses = self._resolve(pool.server, deadline)
             found += self._transports.check(mount, addresses or (), deadline, stuck)
+        if pool.protocol == NFS:
+            found += nfs.connections(pool, mount)
         return found
 
     def close(self) -> None:
@@ -98,15 +105,36 @@ class Prober:
         if mount.fstype not in types:
             wanted = " or ".join(types)
             return (finding("mount.wrong-type", found=_shown(mount.fstype), wanted=wanted, **fields),)
-        found: Tuple[Finding, ...] = () if pool.protocol in _TYPES else block.check(pool, mount, self._root)
+        found: Tuple[Finding, ...] = () if pool.protocol in _TYPES else self._device(pool, mount, deadline)
         right = self._right_source(pool, mount, deadline) if pool.protocol in _TYPES else True
         if not right:
             code = "mount.wrong-source" if right is False else "mount.unverified"
             shown = _shown(mount.what + ("" if mount.root == "/" else f" ({mount.root})"))
             found += (finding(code, found=shown, wanted=_wanted(pool), **fields),)
-        if mount.read_only:
+        shut = [one for one in _SHUT_DOWN if one in mount.super_options]
+        if shut:
+            found += (finding("mount.shut-down", how=", ".join(shut), **fields),)
+        elif mount.read_only:
             found += (finding("mount.read-only", target=pool.target),)
         return found
+
+    def _device(self, pool: Pool, mount: mountinfo.Mount, deadline: float) -> Tuple[Finding, ...]:
+        """What is wrong beneath a mounted block pool: its device, the paths to it, and the cluster that shares it."""
+        found = block.check(pool, mount, self._root, self._down(deadline))
+        found += shared.check(pool, mount.device, self._root)
+        return found + (fabric.ports(self._root) if pool.protocol in FABRIC else ())
+
+    def _bare(self, pool: Pool, deadline: float) -> Tuple[Finding, ...]:
+        """What is wrong with a block pool that has no mount of its own."""
+        found = block.paths(pool, self._root, self._down(deadline))
+        found += fabric.ports(self._root) if pool.protocol in FABRIC else ()
+        if pool.type == "logical" and all(one.code != "path.none" for one in found):  # vgs would hang with the device
+            found += groups.check(pool, self.commands, deadline, self._patience)
+        return found
+
+    def _down(self, deadline: float) -> block.Down:
+        """Whom to ask for paths that /sys takes to be up; multipathd knows of this host only."""
+        return (lambda wwid: multipathd.down(wwid, deadline)) if self._root == "/" else block.nobody
 
     def _right_source(self, pool: Pool, mount: mountinfo.Mount, deadline: float) -> Optional[bool]:
         """Whether the pool's export or share is mounted from one of its servers; None = the resolver does not tell."""

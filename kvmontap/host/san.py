@@ -9,6 +9,8 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 from kvmontap.host.address import plain
 
 ISCSI_PORT = 3260
+# ALUA states of a path that takes no I/O (scsi_access_state in the kernel's scsi_sysfs.c).
+_NO_ACCESS = ("standby", "unavailable", "offline", "transitioning")
 
 
 class Session(NamedTuple):
@@ -49,6 +51,7 @@ class Path(NamedTuple):
     portal: str  # "10.9.1.10:3260", "" where the transport has none (FC)
     up: bool
     state: str  # in the kernel's words
+    optimized: bool = True  # whether it leads to the node that owns the device (ALUA, ANA), as far as the target tells
 
 
 class Device(NamedTuple):
@@ -185,11 +188,13 @@ def scsi_paths(disks: Iterable[str], root: str = "/") -> Tuple[Path, ...]:
     found = []
     for disk in disks:
         session = owner.get(disk)
-        state = _read(os.path.join(root, "sys/block", disk, "device"), "state")
-        up = state == "running"
+        device = os.path.join(root, "sys/block", disk, "device")
+        state, access = _read(device, "state"), _read(device, "access_state")
+        up = state == "running" and access not in _NO_ACCESS
+        state = f"ALUA {access}" if state == "running" and not up else state
         if session is not None and session.state != "LOGGED_IN":
             up, state = False, f"session {session.state.lower()}"
-        found.append(Path(disk, session.portal if session else "", up, state))
+        found.append(Path(disk, session.portal if session else "", up, state, "non-optimized" not in access))
     return tuple(found)
 
 
@@ -229,7 +234,7 @@ def _nvme_paths(name: str, root: str) -> Tuple[Path, ...]:
         ana = _ana(os.path.join(root, "sys/class/nvme", member), number)
         up = controller.state == "live" and ana in ("", "optimized", "non-optimized")
         state = controller.state if controller.state != "live" or up else f"ANA {ana}"
-        found.append(Path(member, controller.portal if controller.address else "", up, state))
+        found.append(Path(member, controller.portal if controller.address else "", up, state, ana != "non-optimized"))
     return tuple(found)
 
 

@@ -1,0 +1,74 @@
+"""Keeps the arrays' slow answers (kvmontap.array.standing) between two looks; no start ever waits for them.
+
+kvmontapd has them refreshed every five minutes in a thread of their own, each array asked side by side, and every judgement of a pool
+then takes in what is remembered.  `kvmontap status` asks at once.
+"""
+
+import threading
+import time
+from typing import Callable, Dict, Optional, Tuple
+
+from kvmontap.array import standing
+from kvmontap.array.state import VolumeLook
+from kvmontap.gate.configured import Configured
+from kvmontap.gate.parallel import gather
+from kvmontap.model import Array, Config, Finding, Pool
+
+EVERY = 300.0  # seconds between two looks
+SLACK = 0.5
+
+
+class Standings:
+    """The last answers of each array; for any number of threads.
+
+    client(array) gives the kvmontap.array.Client to ask through."""
+
+    def __init__(self, client: Callable[[Array], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._answers: Dict[str, standing.Standing] = {}
+        self._asked: Optional[float] = None
+        self._under_way = False
+
+    def refresh(self, config: Config) -> None:
+        """Asks every array, for no longer than its own timeout; the answers count from then on, also those that failed."""
+        until = {name: time.monotonic() + array.timeout for name, array in config.arrays.items()}
+        questions = {
+            name: lambda array=array: standing.ask(self._client(array), config.pools.values(), until[array.name])
+            for name, array in config.arrays.items()
+        }
+        answers = gather(questions, max(until.values(), default=0.0) + SLACK)
+        with self._lock:
+            self._answers = {name: answer.value for name, answer in answers.items() if answer is not None and answer.error is None}
+
+    def findings(self, pool: Pool, look: Optional[VolumeLook]) -> Tuple[Finding, ...]:
+        """What the last answers mean for a pool, of whose volume `look` is known.  Asks nobody."""
+        with self._lock:
+            answers = dict(self._answers)
+        return standing.judge(pool, look, answers)
+
+    def skipped(self, array: str) -> Tuple[str, ...]:
+        """What an array was not asked, or did not answer, at the last look."""
+        with self._lock:
+            answer = self._answers.get(array)
+        return answer.skipped if answer is not None else ()
+
+    def use(self, found: Configured, *_: object) -> None:
+        """Have the answers refreshed in the background where they are too old; returns at once."""
+        with self._lock:
+            if self._under_way or (self._asked is not None and self._clock() - self._asked < EVERY):
+                return
+            self._under_way, self._asked = True, self._clock()
+        try:
+            threading.Thread(target=self._refreshed, args=(found.config,), name="kvmontap-standing", daemon=True).start()
+        except RuntimeError:  # no thread to be had: the next look tries again
+            with self._lock:
+                self._under_way, self._asked = False, None
+
+    def _refreshed(self, config: Config) -> None:
+        try:
+            self.refresh(config)
+        finally:
+            with self._lock:
+                self._under_way = False
