@@ -110,15 +110,18 @@ def one_line(text: str) -> str:
 
 
 def snapshot_findings(
-    outcomes: Iterable, required: Dict[str, bool], missing: Dict[str, Finding]
+    outcomes: Sequence, required: Dict[str, bool], missing: Dict[str, Finding]
 ) -> Dict[str, Tuple[Finding, ...]]:
     """What the snapshots add to each pool's findings: a failure is `failed` where the pool requires a snapshot.
 
-    outcomes: what the Snapshotter answered (`.pool`, `.finding`); missing: pools for which none could be asked for.
+    outcomes: what the Snapshotter answered (`.pool`, `.finding`, `.remark`), a sequence; missing: pools for which none could be asked for.
     """
     found: Dict[str, Tuple[Finding, ...]] = {}
     failures = [(outcome.pool, outcome.finding) for outcome in outcomes if outcome.finding is not None]
     for pool, finding in failures + list(missing.items()):
         health = FAILED if required.get(pool) else DEGRADED
         found[pool] = found.get(pool, ()) + (finding._replace(health=health),)
+    for outcome in outcomes:
+        if outcome.remark is not None:
+            found[outcome.pool] = found.get(outcome.pool, ()) + (outcome.remark,)
     return found

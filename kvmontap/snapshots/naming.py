@@ -26,6 +26,7 @@ class Told(NamedTuple):
     host: str
     more: int = 0  # further VMs that share it
     version: int = VERSION
+    volumes: int = 1  # how many have a snapshot of this name for the VM: fewer are a part of it
 
 
 def name(now: float, reason: str, chance: int) -> str:
@@ -41,15 +42,17 @@ def expiry(now: float, days: int) -> str:
     return (datetime.fromtimestamp(int(now), timezone.utc) + timedelta(days=days)).isoformat()
 
 
-def comment(domain: Domain, reason: str, host: str, more: int = 0) -> str:
+def comment(domain: Domain, reason: str, host: str, more: int = 0, volumes: int = 1) -> str:
     """Compact JSON of what the snapshot was taken for, COMMENT_LIMIT characters at most.
 
     ASCII only, because a volume's language need not be UTF-8.  The UUID is never cut; the VM's name and the host's are,
-    and end in ~ then.  `more` = other VMs that share the snapshot.
+    and end in ~ then.  `more` = other VMs that share the snapshot, `volumes` = how many get one of this name at the same time.
     """
     told: Dict[str, Any] = {"kvmontap": VERSION, "uuid": domain.uuid[:36], "reason": reason[:16]}
     if more:
         told["more"] = more
+    if volumes > 1:
+        told["volumes"] = volumes
     room = COMMENT_LIMIT - len(_json({**told, "host": "", "vm": ""}))
     told["host"] = _cut(host, room // 3)
     told["vm"] = _cut(domain.name, room - _length(told["host"]))
@@ -70,11 +73,11 @@ def told(name_of: str, comment_of: str) -> Optional[Told]:
         return None
     if not isinstance(known, dict) or known.get("reason") != matched.group(2):
         return None
-    version, more = known.get(PREFIX), known.get("more", 0)
+    version, more, volumes = known.get(PREFIX), known.get("more", 0), known.get("volumes", 1)
     words = [known.get(key) for key in ("vm", "uuid", "host")]
-    if type(version) is not int or version < 1 or type(more) is not int or not all(isinstance(word, str) for word in words):
+    if not all(type(one) is int for one in (version, more, volumes)) or version < 1 or not all(isinstance(word, str) for word in words):
         return None
-    return Told(matched.group(2), words[0], words[1], words[2], more, version)
+    return Told(matched.group(2), words[0], words[1], words[2], more, version, volumes)
 
 
 def is_cut(vm: str) -> bool:

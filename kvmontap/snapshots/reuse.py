@@ -41,6 +41,7 @@ FIND, STAT = "/usr/bin/find", "/usr/bin/stat"
 DEEPEST = 4  # directories below the pool
 # What a fingerprint may take: of all files before a snapshot, of one VM's images.
 ALL_SECONDS, SOME_SECONDS = 2.0, 1.0
+_REMEMBERED = 4  # snapshots of a volume: VMs with disks on several volumes need one that all of these have
 REST = 600.0  # seconds until a pool is tried again whose files could not be read in time
 _FORMAT = "--printf=%d %i %s %.9Y %.9Z %f %n\\0"
 
@@ -62,6 +63,7 @@ class _Entry(NamedTuple):
     name: str  # of the snapshot
     prints: Prints
     at: float  # when F1 was begun
+    what: Tuple[str, str, int]  # its scope, label and lock
 
 
 def boottime() -> float:
@@ -76,22 +78,41 @@ class Reuse:
         self._commands = commands
         self._clock = clock
         self._lock = threading.Lock()
-        self._entries: Dict[Hashable, _Entry] = {}
+        self._entries: Dict[Hashable, Tuple[_Entry, ...]] = {}  # newest first
         self._targets: Dict[Hashable, Set[str]] = {}
         self._tired: Dict[str, float] = {}  # until when a pool is left alone that has too many files, or hangs
         self._numbers = itertools.count(1)
 
-    def serving(self, key: Hashable, requests: Sequence[Request], deadline: float) -> str:
-        """The name of the snapshot that serves all requests for the volume `key`, "" where there is none."""
+    def serving(self, volumes: Mapping[Hashable, Sequence[Request]], deadline: float) -> str:
+        """The name of the snapshot that serves every request on every volume, "" where there is none."""
+        candidates = self._common(volumes)
+        for volume, requests in volumes.items():
+            paths = tuple(dict.fromkeys(path for one in requests for path in one.images))
+            candidates = {name: held for name, held in candidates.items() if all(path in held[volume].prints for path in paths)}
+            if not candidates:
+                return ""
+            now = self._ask(requests[0].pool.target, (STAT, "--cached=never", _FORMAT, "--", *paths), deadline, SOME_SECONDS)
+            if now is None or any(path not in now for path in paths):
+                return ""
+            candidates = {
+                name: held for name, held in candidates.items() if all(now[path] == held[volume].prints[path] for path in paths)
+            }
+        return next(iter(candidates), "")
+
+    def _common(self, volumes: Mapping[Hashable, Sequence[Request]]) -> Dict[str, Dict[Hashable, _Entry]]:
+        """The snapshots that all of the volumes have and that are young enough for every request, newest first."""
+        if not volumes or not all(_may(one) for requests in volumes.values() for one in requests):
+            return {}
+        found: Dict[str, Dict[Hashable, _Entry]] = {}
+        now = self._clock()
         with self._lock:
-            entry = self._entries.get(key)
-        if entry is None or not all(_may(one) and self._clock() - entry.at <= one.pool.snapshots.reuse for one in requests):
-            return ""
-        paths = tuple(dict.fromkeys(path for one in requests for path in one.images))
-        if any(path not in entry.prints for path in paths):
-            return ""
-        now = self._ask(requests[0].pool.target, (STAT, "--cached=never", _FORMAT, "--", *paths), deadline, SOME_SECONDS)
-        return entry.name if now is not None and all(now.get(path) == entry.prints[path] for path in paths) else ""
+            for volume, requests in volumes.items():
+                oldest = now - min(one.pool.snapshots.reuse for one in requests)
+                want = _what(requests[0].pool)
+                for entry in self._entries.get(volume, ()):
+                    if entry.at >= oldest and entry.what == want:
+                        found.setdefault(entry.name, {})[volume] = entry
+        return {name: held for name, held in found.items() if len(held) == len(volumes)}
 
     def before(self, key: Hashable, requests: Sequence[Request], deadline: float) -> Optional[Tuple[Prints, float]]:
         """F1 of the pools on the volume `key`, None where a snapshot could serve nobody else; to be called before the request is sent."""
@@ -116,18 +137,17 @@ class Reuse:
         time.sleep(TICK)
         return prints, began
 
-    def after(self, key: Hashable, name: str, taken: Optional[Tuple[Prints, float]]) -> None:
-        """The snapshot `name` has been made after before() gave `taken`."""
+    def after(self, key: Hashable, name: str, pool: Pool, taken: Optional[Tuple[Prints, float]]) -> None:
+        """The snapshot `name` has been made as `pool` wants it, after before() gave `taken`."""
         if taken is not None:
             with self._lock:
-                self._entries[key] = _Entry(name, *taken)
+                self._entries[key] = (_Entry(name, *taken, _what(pool)), *self._entries.get(key, ())[: _REMEMBERED - 1])
 
     def forget(self, names: Iterable[str]) -> None:
         """These snapshots are gone."""
         gone = set(names)
         with self._lock:
-            for key in [key for key, entry in self._entries.items() if entry.name in gone]:
-                del self._entries[key]
+            self._entries = {key: tuple(one for one in held if one.name not in gone) for key, held in self._entries.items()}
 
     def _ask(self, target: str, argv: Tuple[str, ...], deadline: float, patience: float) -> Optional[Dict[str, Print]]:
         # One at a time for each pool, and each with a number: no answer of an earlier question is ever taken for this one's.
@@ -168,6 +188,10 @@ def parse(output: str) -> Dict[str, Print]:
         if regular and not whole and "\ufffd" not in path:
             found[path] = made
     return found
+
+
+def _what(pool: Pool) -> Tuple[str, str, int]:
+    return pool.snapshot_scope, pool.snapshots.label, pool.snapshots.lock_days
 
 
 def _can(pool: Pool) -> bool:

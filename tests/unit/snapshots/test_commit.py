@@ -10,7 +10,7 @@ import pytest
 
 from kvmontap.array import Client, look, snapshot
 from kvmontap.model import Domain, Snapshots
-from kvmontap.snapshots import Request, Snapshotter
+from kvmontap.snapshots import Request, Snapshotter, naming
 from tests.unit.array.over_https import secret, soon
 
 SLACK = 0.5
@@ -48,7 +48,7 @@ def taken(request, deadline=None):
 def test_a_snapshot_carries_our_name_and_comment(pocket, request_of):
     outcome = taken(request_of(label="daily"))
     made, = snapshots(pocket)
-    assert outcome == ("kvmnfs01", "kvmnfs01", made.name, None, False, False)
+    assert outcome == ("kvmnfs01", "kvmnfs01", made.name, None, False, False, None)
     assert re.fullmatch(r"kvmontap-\d{8}T\d{6}Z-start-[0-9a-f]{4}", made.name)
     assert json.loads(made.comment) == {"kvmontap": 1, "uuid": VM.uuid, "reason": "start", "host": "kvm01", "vm": "vm1"}
     assert (made.snapmirror_label, made.snaplock_expiry_time) == ("daily", None)
@@ -322,11 +322,55 @@ def test_two_pools_on_one_volume_take_one_snapshot(pocket, request_of):
     assert len(snapshots(pocket)) == 1 and "more" not in json.loads(snapshots(pocket)[0].comment)
 
 
-def test_one_volume_that_fails_does_not_fail_the_other(pocket, request_of):
-    requests = [request_of(volume="kvmnfs01"), request_of(volume="kvmnfs02")]
+def test_all_volumes_of_a_vm_bear_one_name_and_say_how_many_they_are(pocket, request_of):
+    outcomes = Snapshotter().take([request_of(volume="kvmnfs01"), request_of(volume="kvmnfs02", label="weekly")], soon())
+    one, = snapshots(pocket)
+    two, = snapshots(pocket, "kvmnfs02")
+    assert {one.name} == {two.name} == {outcome.name for outcome in outcomes}
+    assert [naming.told(each.name, each.comment).volumes for each in (one, two)] == [2, 2]
+    assert (one.snapmirror_label, two.snapmirror_label) == (None, "weekly")
+
+
+def test_a_part_of_a_vm_is_deleted_again_and_told(pocket, request_of):
+    requests = [request_of(volume="kvmnfs01"), request_of(volume="vault"), request_of(volume="kvmnfs02")]
     pocket.change(volumes={"kvmnfs01": {"snapshot_limit": 0}})
     outcomes = Snapshotter().take(requests, soon())
-    assert [one.finding is None for one in outcomes] == [False, True]
+    assert not any(snapshots(pocket, name) for name in ("kvmnfs01", "vault", "kvmnfs02"))
+    assert [one.name for one in outcomes] == ["", "", ""] and "(ONTAP 525062)" in outcomes[0].finding.text
+    for one in outcomes[1:]:
+        assert f"no snapshot of volume {one.volume}: kvmnfs01 got none" in one.finding.text and "deleted again" in one.finding.text
+
+
+@pytest.mark.parametrize("trouble, said", [
+    ({"kind": "approval"}, "(ONTAP 262325)"),
+    ({"kind": "error", "code": "1638555", "message": "The specified snapshot has not expired or is locked."}, "(ONTAP 1638555)"),
+    ({"kind": "error", "code": "524481", "message": "The volume is locked or fenced."}, "(ONTAP 524481)"),
+])  # fmt: skip
+def test_a_part_that_cannot_be_deleted_is_told(pocket, request_of, trouble, said):
+    requests = [request_of(volume="kvmnfs01"), request_of(volume="kvmnfs02")]
+    pocket.change(volumes={"kvmnfs02": {"snapshot_limit": 0}})
+    pocket.faults.add(method="DELETE", **trouble)
+    outcomes = Snapshotter().take(requests, soon())
+    left, = snapshots(pocket)
+    assert f"{left.name} is only a part, and it stays" in outcomes[0].finding.text and said in outcomes[0].finding.text
+
+
+def test_a_name_that_one_of_the_volumes_has_is_changed_on_all(pocket, request_of):
+    requests = [request_of(volume="kvmnfs01"), request_of(volume="kvmnfs02")]
+    chances = iter([7, 7, 8])
+    snapshotter = Snapshotter(clock=lambda: 0.0, chance=lambda: next(chances))
+    assert snapshotter.take(requests[:1], soon())[0].name[-4:] == "0007"
+    outcomes = snapshotter.take(requests, soon())
+    assert [one.name[-4:] for one in outcomes] == ["0008", "0008"]
+    assert [one.name[-4:] for one in snapshots(pocket, "kvmnfs02")] == ["0008"] and len(snapshots(pocket)) == 2
+
+
+def test_of_two_pools_on_one_volume_the_first_label_and_the_longer_lock_count(pocket, request_of):
+    first, second = request_of(volume="vault", lock_days=1), request_of(volume="vault", label="daily", lock_days=7)
+    outcomes = Snapshotter().take([first, second._replace(pool=second.pool._replace(name="other"))], soon())
+    made, = snapshots(pocket, "vault")
+    assert [one.name for one in outcomes] == [made.name] * 2 and made.snapmirror_label == "daily"
+    assert datetime.fromisoformat(made.snaplock_expiry_time) - datetime.now(timezone.utc) > timedelta(days=6)
 
 
 def test_clock_and_chance_are_passed_in(pocket, request_of):

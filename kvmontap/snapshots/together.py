@@ -1,0 +1,161 @@
+"""One set of snapshots: all volumes that a VM needs, at the same time, under one name; all of them or none.
+
+A name means one state of a VM: `kvmontap snapshot restore --from NAME` finds it on every volume of its disks.  So where one
+volume gets no snapshot, those of the others are deleted again, and each caller hears why; where that fails, or this process is killed in
+between, what is left bears our name and says in its comment how many it should be, and retention takes it in its turn.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from kvmontap.array.errors import NOT_AUTHORISED, ArrayError
+from kvmontap.array.snapshot import EXISTS, Wanted, create
+from kvmontap.array.stored import delete, stored
+from kvmontap.model import Finding
+from kvmontap.reasons import finding
+from kvmontap.snapshots import naming
+from kvmontap.snapshots.plan import Request
+from kvmontap.snapshots.prune import words
+from kvmontap.snapshots.reuse import Reuse
+
+# What to do about ONTAP's errors when a snapshot is made; {volume} and {svm} are filled in.
+FIXES = {
+    "525062": "delete snapshots that nobody needs: volume snapshot show -vserver {svm} -volume {volume}",
+    "524479": "bring the volume online, or free space on it",
+    "1638461": "take snapshots at the SnapMirror source: this volume is not read-write",
+    "1638532": "wait until the revert of the volume is over",
+    "1638630": "take snapshots at the other side of the SnapMirror active sync relationship",
+    "262325": "have the request approved: security multi-admin-verify request show-pending",
+    NOT_AUTHORISED: "give its role that right (kvmontap role)",
+}
+# Another host may hit upon the same name within one second.
+_NAMES = 4
+
+Volume = Tuple[str, str]  # the array's address, the volume's UUID
+
+
+class Chance(NamedTuple):
+    """What makes a name: clock() in epoch seconds, chance() any integer."""
+
+    clock: Callable[[], float]
+    chance: Callable[[], int]
+
+
+class Result(NamedTuple):
+    """What became of one volume."""
+
+    name: str = ""  # of the snapshot; "" where none is known to be there
+    finding: Optional[Finding] = None  # why not
+    remark: Optional[Finding] = None  # what the snapshot is not, though it is there
+
+
+class _Unit(NamedTuple):
+    """What one request to an array makes a snapshot of."""
+
+    volumes: Tuple[Volume, ...]
+    requests: Tuple[Request, ...]
+
+
+def key_of(request: Request) -> Volume:
+    """The volume of a request, whoever asks."""
+    return request.client.array.address, request.volume.uuid
+
+
+def take(volumes: Mapping[Volume, Sequence[Request]], chance: Chance, reuse: Optional[Reuse], deadline: float) -> Dict[Volume, Result]:
+    """The result for each volume; never raises for anything that an array does."""
+    units = [_Unit((volume,), tuple(requests)) for volume, requests in volumes.items()]
+    for tries in range(_NAMES, 0, -1):
+        now = chance.clock()
+        name = naming.name(now, units[0].requests[0].reason, chance.chance())
+        errors = _at_once(units, partial(_make, name=name, now=now, count=len(volumes), reuse=reuse, deadline=deadline))
+        failures = [error for error in errors.values() if error is not None]
+        if not failures:
+            return {volume: Result(name) for volume in volumes}
+        stays = _undo(errors, name)
+        if tries == 1 or any(error.ontap_code != EXISTS for error in failures):
+            break
+    return _told(errors, stays, name)
+
+
+def _at_once(units: Sequence[_Unit], work: Callable[[_Unit], Optional[ArrayError]]) -> Dict[_Unit, Optional[ArrayError]]:
+    if len(units) == 1:
+        return {units[0]: work(units[0])}
+    with ThreadPoolExecutor(len(units)) as workers:
+        return dict(zip(units, workers.map(work, units)))
+
+
+def _make(unit: _Unit, name: str, now: float, count: int, reuse: Optional[Reuse], deadline: float) -> Optional[ArrayError]:
+    first = unit.requests[0]
+    prints = [(volume, reuse.before(volume, _of(unit, volume), deadline)) for volume in unit.volumes] if reuse is not None else []
+    others = {request.domain.uuid for request in unit.requests} - {first.domain.uuid}
+    lock_days = first.pool.snapshots.lock_days if first.volume.locking else 0
+    wanted = Wanted(
+        name,
+        naming.comment(first.domain, first.reason, first.host, len(others), count),
+        first.pool.snapshots.label,
+        naming.expiry(now, lock_days),
+    )
+    try:
+        create(first.client, first.volume, wanted, deadline)
+    except ArrayError as error:
+        return error
+    for volume, taken in prints:
+        reuse.after(volume, name, first.pool, taken)
+    return None
+
+
+def _of(unit: _Unit, volume: Volume) -> List[Request]:
+    return [request for request in unit.requests if key_of(request) == volume]
+
+
+# -- where one of them failed
+
+
+def _undo(errors: Mapping[_Unit, Optional[ArrayError]], name: str) -> Dict[_Unit, Optional[ArrayError]]:
+    """Deletes what was made; why it stays, for each unit that has or may have a snapshot of that name."""
+    doubtful = [unit for unit, error in errors.items() if error is None or error.maybe_done]
+    if len(errors) == 1 or not doubtful:
+        return {}
+    return _at_once(doubtful, partial(_delete, name=name))
+
+
+def _delete(unit: _Unit, name: str) -> Optional[ArrayError]:
+    first = unit.requests[0]
+    # The callers have their own deadlines; this is for whoever looks at the volume later.
+    deadline = time.monotonic() + first.client.array.timeout
+    try:
+        for one in stored(first.client, first.volume, deadline, name):
+            delete(first.client, first.volume, one.uuid, deadline)
+    except ArrayError as error:
+        return error
+    return None
+
+
+def _told(errors: Mapping[_Unit, Optional[ArrayError]], stays: Mapping[_Unit, Optional[ArrayError]], name: str) -> Dict[Volume, Result]:
+    results: Dict[Volume, Result] = {}
+    without = sorted({one.volume.name for unit, error in errors.items() if error is not None for one in unit.requests})
+    for unit, error in errors.items():
+        for volume in unit.volumes:
+            request = _of(unit, volume)[0]
+            if error is not None:
+                results[volume] = Result("", failed(request, error))
+                continue
+            said = f"{', '.join(without)} got none, and a part of a VM is not what {name} should bring back: it is deleted again"
+            kept = stays.get(unit)
+            if kept is not None:
+                said = f"{', '.join(without)} got none, so that {name} is only a part, and it stays: {words(kept)}"
+            results[volume] = Result("", not_taken(request, said, f"mend volume {', '.join(without)}; kvmontap status"))
+    return results
+
+
+def failed(request: Request, error: ArrayError) -> Finding:
+    """The finding for a snapshot that the array did not make, in the array's own words where it has any."""
+    fix = FIXES.get(error.ontap_code, "").format(volume=request.volume.name, svm=request.volume.svm)
+    return not_taken(request, words(error), fix or error.finding.fix)
+
+
+def not_taken(request: Request, error: str, fix: str) -> Finding:
+    """The finding for a request that has no snapshot."""
+    return finding("snapshot.failed", volume=request.volume.name, error=error, fix=fix)
