@@ -221,6 +221,16 @@ REASONS: Dict[str, Reason] = {
     "snapshot.no-array": Reason(
         DEGRADED, "no snapshot of pool {pool}: its section names no array", "set ontap= in it, or before = none"
     ),
+    "snapshot.no-group": Reason(
+        DEGRADED,
+        "volume {volume} has a snapshot of its own in place of its consistency group's: {error}",
+        "put the volumes into one (consistency-group create), or set snapshot-scope = volume",
+    ),
+    "snapshot.not-locked": Reason(
+        DEGRADED,
+        "the snapshot of volume {volume} is not locked: ONTAP locks none of a consistency group ({group})",
+        "set lock-days = 0, or snapshot-scope = volume",
+    ),
     "retention.failed": Reason(DEGRADED, "old snapshots of volume {volume} stay: {error}", "{fix}"),
     "retention.approval": Reason(
         DEGRADED, "old snapshots of volume {volume} wait for the approval of other administrators: {error}", "{fix}"

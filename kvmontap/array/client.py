@@ -28,8 +28,10 @@ PORT = 443
 _WHAT = {
     "Volume": "volumes", "IpInterface": "LIFs", "CifsShare": "SMB shares", "Svm": "SVMs", "Lun": "LUNs", "NvmeNamespace": "namespaces",
     "Igroup": "igroups", "LunMap": "LUN maps", "NvmeSubsystem": "subsystems", "NvmeSubsystemMap": "subsystem maps",
-    "FcInterface": "FC LIFs", "Aggregate": "aggregates",
-    "SnapmirrorRelationship": "SnapMirror relationships", "Mediator": "mediators", "Metrocluster": "MetroCluster",
+    "FcInterface": "FC LIFs", "Aggregate": "aggregates", "ConsistencyGroup": "consistency groups",
+    "ConsistencyGroupSnapshot": "consistency group snapshots", "SnaplockComplianceClock": "compliance clocks",
+    "SnapmirrorRelationship": "SnapMirror relationships", "SnapmirrorTransfer": "SnapMirror transfers",
+    "Mediator": "mediators", "Metrocluster": "MetroCluster",
 }  # fmt: skip
 
 _import_lock = threading.Lock()
@@ -116,6 +118,7 @@ class Client:
         self.older_locks = False  # it knows a snapshot's lock as snaplock_expiry_time
         self.no_ransomware = False  # it is too old to know volume.anti_ransomware
         self.lock_fields = 0  # how it spells a snapshot's lock when it is read (kvmontap.array.stored)
+        self.one_phase = False  # it makes the snapshot of a consistency group in one go only
         self.volumes: Dict[str, str] = {}  # the UUID of the volume last seen behind each pool
         self._user = logins.account(array)
         self._lock = threading.Lock()
@@ -202,6 +205,23 @@ class Client:
             doomed = library.resources.Snapshot(volume, uuid=uuid)
             return _job(doomed.delete(poll=False, return_timeout=wait).http_response, 200, "deleted")
 
+    def create_group_snapshot(
+        self, group: str, body: Mapping[str, Any], wait: int, deadline: float, fence: int
+    ) -> Tuple[str, str]:
+        """Asks for a snapshot of the consistency group of that UUID: (the job's UUID or "", the snapshot's UUID where it is told).
+
+        fence: begin it only, and hold writes back for so many seconds at most; 0 = make it in one go.  Sent exactly once.
+        """
+        phase: Dict[str, Any] = {"action": "start", "action_timeout": fence} if fence else {}
+        with self._talking(self.limit(deadline), "consistency group snapshots", "create") as library:
+            wanted = library.resources.ConsistencyGroupSnapshot.from_dict(dict(body), group)
+            answer = wanted.post(poll=False, return_timeout=wait, return_records="true", **phase).http_response
+            job = _job(answer, 201, "created")
+            told = answer.json() if answer.content.strip() else {}
+            records = told.get("records") or [{}]
+            place = answer.headers.get("Location", "").split("?")[0].rstrip("/").rsplit("/snapshots/", 1)
+            return job, text(records[0], "uuid") or (place[1] if len(place) == 2 else "")
+
     def clone_file(self, body: Mapping[str, Any], wait: int, deadline: float) -> str:
         """Asks for a clone of a file within its volume; "" when it is there, else the UUID of the job.  Sent exactly once."""
         with self._talking(self.limit(deadline), "file clones", "create") as library:
@@ -218,16 +238,18 @@ class Client:
             query = {} if wait is None else {"return_timeout": wait}
             return _job(wanted.post(poll=False, **query).http_response, 201, "created")
 
-    def change(self, resource: str, uuid: str, query: Mapping[str, Any], wait: int, deadline: float) -> str:
+    def change(
+        self, resource: str, uuid: str, query: Mapping[str, Any], wait: int, deadline: float, parents: Tuple[str, ...] = ()
+    ) -> str:
         """Sends a PATCH that says all in its query; "" when it is done, else the UUID of the job.  Sent exactly once."""
         with self._talking(self.limit(deadline), _WHAT[resource], "change") as library:
-            changed = getattr(library.resources, resource)(uuid=uuid)
+            changed = getattr(library.resources, resource)(*parents, uuid=uuid)
             return _job(changed.patch(poll=False, return_timeout=wait, **query).http_response, 200, "changed")
 
-    def remove(self, resource: str, uuid: str, deadline: float, **query: Any) -> str:
+    def remove(self, resource: str, uuid: str, deadline: float, parents: Tuple[str, ...] = (), **query: Any) -> str:
         """Deletes the record; "" when it is gone, else the UUID of the job.  Sent exactly once."""
         with self._talking(self.limit(deadline), _WHAT[resource], "delete") as library:
-            doomed = getattr(library.resources, resource)(uuid=uuid)
+            doomed = getattr(library.resources, resource)(*parents, uuid=uuid)
             return _job(doomed.delete(poll=False, **query).http_response, 200, "deleted")
 
     def job(self, uuid: str, deadline: float) -> Dict[str, Any]:

@@ -19,7 +19,7 @@ class Right(NamedTuple):
     why: str
 
 
-ALWAYS, SNAPSHOTS, RESTORE = "array", "snapshots", "restore"
+ALWAYS, SNAPSHOTS, RESTORE, GROUPS = "array", "snapshots", "restore", "groups"
 CLUSTER = "cluster"  # what only an account of the cluster can be given; without it the health of a pool says less
 _ETHERNET = (NFS, SMB, ISCSI, "nvme-tcp", "nvme-rdma")
 
@@ -28,6 +28,8 @@ RIGHTS: Tuple[Right, ...] = (
     # Reading volumes would let the account read files through /files, too.
     Right("/api/storage/volumes/*/files", "none", (ALWAYS,), "what lies in the volumes is not for this account to read"),
     Right("/api/storage/volumes/*/snapshots", "all", (SNAPSHOTS,), "snapshots before a start or a migration, and their retention"),
+    # A role of ONTAP's can name no path below a group.
+    Right("/api/application/consistency-groups", "all", (GROUPS,), "snapshots of consistency groups; kvmontap changes no group itself"),
     Right("/api/cluster/jobs", "readonly", (SNAPSHOTS, RESTORE), "how the making of a snapshot or a clone went"),
     Right("/api/storage/file/clone", "read_create", (RESTORE,), "kvmontap snapshot restore"),
     Right("/api/svm/svms", "readonly", (ALWAYS,), "whether the SVM runs"),
@@ -61,6 +63,7 @@ def features(pools: Iterable[Pool]) -> Tuple[str, ...]:
         found.append(pool.protocol)
         if pool.snapshots.before:
             found.append(SNAPSHOTS)
+            found += [GROUPS] if pool.snapshot_scope == "consistency-group" else []
             found += [RESTORE] if pool.protocol in (NFS, SMB) else []
     return tuple(dict.fromkeys(found))
 

@@ -8,11 +8,11 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from kvmontap.array import ArrayError, Clients
-from kvmontap.array.stored import Stored, delete, stored
+from kvmontap.array.stored import Stored, stored
 from kvmontap.config import load
 from kvmontap.host.probe import size_text
 from kvmontap.model import Config, Domain, Finding, Pool
-from kvmontap.snapshots import Request, Snapshotter, naming, retention
+from kvmontap.snapshots import Request, Snapshotter, grouped, naming, retention
 from kvmontap.snapshots.prune import Report, clock, prune, words
 from kvmontap.snapshots.volumes import Target, Targets, targets
 
@@ -241,7 +241,7 @@ def _delete(arguments: argparse.Namespace, config: Config, clients: Clients) -> 
     done = []
     for row in doomed:
         try:
-            delete(row.target.client, row.target.ref, row.snapshot.uuid, deadline)
+            grouped.remove(row.target.client, row.target.ref, row.snapshot, row.told, deadline)
             done.append(row)
             if not arguments.json:
                 print(f"deleted {row.snapshot.name} on volume {row.target.ref.name}")
@@ -280,7 +280,9 @@ def _prune(arguments: argparse.Namespace, config: Config, clients: Clients) -> i
         unseen = [config.pools[name].snapshots for name in found.findings if config.pools[name].ontap == target.client.array.name]
         settings = retention.policy([pool.snapshots for pool in target.pools] + unseen)
         tell = _progress(target.ref.name)
-        reports.append((target, prune(target.client, target.ref, settings, deadline, dry_run=arguments.dry_run, tell=tell)))
+        of_groups = grouped.policy(settings, config.pools.values(), target.client.array.name)
+        report = prune(target.client, target.ref, settings, deadline, dry_run=arguments.dry_run, groups=of_groups, tell=tell)
+        reports.append((target, report))
         _clear()
     if arguments.json:
         _dump([_report(target, report) for target, report in reports])

@@ -13,7 +13,7 @@ from kvmontap.array import Clients, look
 from kvmontap.array.client import Client
 from kvmontap.array.state import VolumeRef
 from kvmontap.model import Array, Pool
-from kvmontap.snapshots import retention
+from kvmontap.snapshots import grouped, retention
 from kvmontap.snapshots.commit import Outcome
 from kvmontap.snapshots.plan import Request
 from kvmontap.snapshots.prune import Left, Report, prune
@@ -110,7 +110,8 @@ class Housekeeper:
         with self._change:
             order = dict(self._order)
         skip = {uuid: left for uuid, (left, _) in self._refused.items()}
-        report = prune(client, work.volume, wanted, deadline, skip, order=order)
+        of_groups = grouped.policy(wanted, work.pools, work.array.name)
+        report = prune(client, work.volume, wanted, deadline, skip, order=order, groups=of_groups)
         for left in report.left:
             if left.why in (retention.REFUSED, retention.LOCKED, retention.OWNED):
                 self._refused.setdefault(left.uuid, (left, now + REFUSAL))

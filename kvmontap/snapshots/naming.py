@@ -27,6 +27,7 @@ class Told(NamedTuple):
     more: int = 0  # further VMs that share it
     version: int = VERSION
     volumes: int = 1  # how many have a snapshot of this name for the VM: fewer are a part of it
+    group: str = ""  # UUID of the consistency group that it is a snapshot of
 
 
 def name(now: float, reason: str, chance: int) -> str:
@@ -42,17 +43,20 @@ def expiry(now: float, days: int) -> str:
     return (datetime.fromtimestamp(int(now), timezone.utc) + timedelta(days=days)).isoformat()
 
 
-def comment(domain: Domain, reason: str, host: str, more: int = 0, volumes: int = 1) -> str:
+def comment(domain: Domain, reason: str, host: str, more: int = 0, volumes: int = 1, group: str = "") -> str:
     """Compact JSON of what the snapshot was taken for, COMMENT_LIMIT characters at most.
 
     ASCII only, because a volume's language need not be UTF-8.  The UUID is never cut; the VM's name and the host's are,
-    and end in ~ then.  `more` = other VMs that share the snapshot, `volumes` = how many get one of this name at the same time.
+    and end in ~ then.  `more` = other VMs that share the snapshot, `volumes` = how many get one of this name at the same time,
+    `group` = the UUID of the consistency group whose snapshot it is.
     """
     told: Dict[str, Any] = {"kvmontap": VERSION, "uuid": domain.uuid[:36], "reason": reason[:16]}
     if more:
         told["more"] = more
     if volumes > 1:
         told["volumes"] = volumes
+    if group:
+        told["group"] = group[:36]
     room = COMMENT_LIMIT - len(_json({**told, "host": "", "vm": ""}))
     told["host"] = _cut(host, room // 3)
     told["vm"] = _cut(domain.name, room - _length(told["host"]))
@@ -74,10 +78,10 @@ def told(name_of: str, comment_of: str) -> Optional[Told]:
     if not isinstance(known, dict) or known.get("reason") != matched.group(2):
         return None
     version, more, volumes = known.get(PREFIX), known.get("more", 0), known.get("volumes", 1)
-    words = [known.get(key) for key in ("vm", "uuid", "host")]
+    words = [known.get(key) for key in ("vm", "uuid", "host")] + [known.get("group", "")]
     if not all(type(one) is int for one in (version, more, volumes)) or version < 1 or not all(isinstance(word, str) for word in words):
         return None
-    return Told(matched.group(2), words[0], words[1], words[2], more, version, volumes)
+    return Told(matched.group(2), words[0], words[1], words[2], more, version, volumes, words[3])
 
 
 def is_cut(vm: str) -> bool:

@@ -10,15 +10,16 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Tuple
 from kvmontap.array.client import Client
 from kvmontap.array.errors import NOT_AUTHORISED, ArrayError
 from kvmontap.array.state import VolumeRef
-from kvmontap.array.stored import Stored, delete, stored
+from kvmontap.array.stored import Stored, stored
 from kvmontap.model import Finding
 from kvmontap.reasons import finding
 from kvmontap.snapshots import retention
-from kvmontap.snapshots.retention import APPROVAL, LOCKED, OWNED, REFUSED, Policy
+from kvmontap.snapshots.grouped import Others, remove
+from kvmontap.snapshots.retention import APPROVAL, GROUPED, LOCKED, OWNED, REFUSED, Fate, Policy
 
 NEEDS_APPROVAL = "262325"
 # Refusals that concern the one snapshot: locked, owned, a reference of SnapMirror.
-_HELD = {"1638555": LOCKED, "1638543": OWNED, "1638483": OWNED}
+_HELD = {"1638555": LOCKED, "1638543": OWNED, "1638483": OWNED, "53412007": LOCKED, "53412008": OWNED}
 # Other refusals of single snapshots after which a volume is left for this time.
 _ENOUGH = 3
 _FIXES = {
@@ -65,36 +66,44 @@ def prune(
     skip: Optional[Mapping[str, Left]] = None,
     dry_run: bool = False,
     order: Optional[Mapping[str, int]] = None,
+    groups: Optional[Policy] = None,
     tell: Callable[[int, int], None] = lambda done, all_of_them: None,
 ) -> Report:
     """Deletes what has had its time; back at `deadline` (time.monotonic()), with the rest left for the next time.
 
     skip: snapshots, by UUID, that were refused a short while ago and are not asked for again; dry_run: says what would go, and
-    deletes nothing; order: see retention.fates; tell(done, of how many) is called before each deletion.
+    deletes nothing; order: see retention.fates; groups: the policy of snapshots of consistency groups, `wanted` unless given;
+    tell(done, of how many) is called before each deletion.
     """
     blank = Report(client.array.name, volume.svm, volume.name)
     try:
         found = stored(client, volume, deadline)
     except ArrayError as error:
         return blank._replace(finding=_told(volume, error))
-    fates = retention.fates(found, wanted, client.clock(), order or {})
-    going = [fate.snapshot for fate in fates if fate.goes]
+    now = client.clock()
+    fates = retention.fates(found, wanted, now, order or {})
+    if groups is not None and groups != wanted:
+        kept_longer = retention.fates(found, groups, now, order or {})
+        fates = tuple(theirs if ours.told.group else ours for ours, theirs in zip(fates, kept_longer))
+    going = [fate for fate in fates if fate.goes]
     left = [_left(fate.snapshot, fate.held) for fate in fates if fate.due and fate.held]
     blank = blank._replace(kept=sum(not fate.due for fate in fates), foreign=len(found) - len(fates))
     if dry_run:
-        return blank._replace(deleted=tuple(one.name for one in going), left=tuple(left))
-    deleted, more, stopped = _delete(client, volume, going, deadline, skip or {}, tell)
+        return blank._replace(deleted=tuple(one.snapshot.name for one in going), left=tuple(left))
+    others = Others(client, volume, groups or wanted, deadline, order or {})
+    deleted, more, stopped = _delete(client, volume, going, others, deadline, skip or {}, tell)
     return blank._replace(deleted=deleted, left=tuple(left) + more, finding=stopped)
 
 
 def _delete(
-    client: Client, volume: VolumeRef, going: List[Stored], deadline: float, skip: Mapping[str, Left],
+    client: Client, volume: VolumeRef, going: List[Fate], others: Others, deadline: float, skip: Mapping[str, Left],
     tell: Callable[[int, int], None],
 ) -> Tuple[Tuple[str, ...], Tuple[Left, ...], Optional[Finding]]:
     deleted: List[str] = []
     left: List[Left] = []
     refusals = 0
-    for place, one in enumerate(going):
+    for place, fate in enumerate(going):
+        one = fate.snapshot
         if one.uuid in skip:
             left.append(skip[one.uuid])
             continue
@@ -103,7 +112,11 @@ def _delete(
             late = f"the time was over with {len(going) - place} still to delete"
             return tuple(deleted), tuple(left), finding("retention.failed", volume=volume.name, error=late, fix="kvmontap snapshot prune")
         try:
-            delete(client, volume, one.uuid, deadline)
+            needed = others.need(fate) if fate.told.group else ""
+            if needed:
+                left.append(Left(one.name, one.uuid, GROUPED, needed))
+                continue
+            remove(client, volume, one, fate.told, deadline)
             deleted.append(one.name)
             continue
         except ArrayError as error:

@@ -16,7 +16,7 @@ from kvmontap.snapshots import naming
 
 DAY = 86400.0
 # Why one stays although it is due (report) and why one stays because it is not (quiet).
-LOCKED, OWNED, APPROVAL, REFUSED = "locked", "owned", "approval", "refused"
+LOCKED, OWNED, APPROVAL, REFUSED, GROUPED = "locked", "owned", "approval", "refused", "group"
 YOUNG, LAST, MANUAL, NEWER, UNDATED = "young", "last", "manual", "newer-version", "undated"
 
 

@@ -6,16 +6,20 @@ between, what is left bears our name and says in its comment how many it should 
 """
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kvmontap.array.errors import NOT_AUTHORISED, ArrayError
+from kvmontap.array.groups import Group, covering, groups
+from kvmontap.array.groups import create as create_of_group
+from kvmontap.array.groups import delete as delete_of_group
 from kvmontap.array.snapshot import EXISTS, Wanted, create
+from kvmontap.array.state import VolumeRef
 from kvmontap.array.stored import delete, stored
 from kvmontap.model import Finding
 from kvmontap.reasons import finding
 from kvmontap.snapshots import naming
+from kvmontap.snapshots.grouped import SCOPE
 from kvmontap.snapshots.plan import Request
 from kvmontap.snapshots.prune import words
 from kvmontap.snapshots.reuse import Reuse
@@ -27,6 +31,9 @@ FIXES = {
     "1638461": "take snapshots at the SnapMirror source: this volume is not read-write",
     "1638532": "wait until the revert of the volume is over",
     "1638630": "take snapshots at the other side of the SnapMirror active sync relationship",
+    "53411918": "wait until the snapshot of the consistency group that is under way is over",
+    "53411921": "look at every volume of the consistency group: one that is offline, full or at its limit of snapshots fails it",
+    "53411925": "the commit came too late and the array has given the snapshot up: check its load and the network, then start the VM again",
     "262325": "have the request approved: security multi-admin-verify request show-pending",
     NOT_AUTHORISED: "give its role that right (kvmontap role)",
 }
@@ -56,6 +63,15 @@ class _Unit(NamedTuple):
 
     volumes: Tuple[Volume, ...]
     requests: Tuple[Request, ...]
+    group: Optional[Group] = None  # the consistency group that holds the volumes; None = one volume by itself
+
+
+class _Units(NamedTuple):
+    """How a set is to be made."""
+
+    units: Tuple[_Unit, ...]
+    remarks: Mapping[Volume, Finding]  # what these volumes' snapshots will not be
+    refusals: Mapping[Volume, Finding]  # ... where nothing less than that was asked for
 
 
 def key_of(request: Request) -> Volume:
@@ -65,23 +81,75 @@ def key_of(request: Request) -> Volume:
 
 def take(volumes: Mapping[Volume, Sequence[Request]], chance: Chance, reuse: Optional[Reuse], deadline: float) -> Dict[Volume, Result]:
     """The result for each volume; never raises for anything that an array does."""
-    units = [_Unit((volume,), tuple(requests)) for volume, requests in volumes.items()]
+    units, remarks, refusals = _units(volumes, deadline)
+    if refusals:
+        without = ", ".join(volumes[volume][0].volume.name for volume in refusals)
+        other = f"{without} gets none"
+        return {volume: Result("", refusals.get(volume) or not_taken(requests[0], other, f"mend volume {without}"))
+                for volume, requests in volumes.items()}
     for tries in range(_NAMES, 0, -1):
         now = chance.clock()
         name = naming.name(now, units[0].requests[0].reason, chance.chance())
         errors = _at_once(units, partial(_make, name=name, now=now, count=len(volumes), reuse=reuse, deadline=deadline))
         failures = [error for error in errors.values() if error is not None]
         if not failures:
-            return {volume: Result(name) for volume in volumes}
+            return {volume: Result(name, None, remarks.get(volume)) for volume in volumes}
         stays = _undo(errors, name)
         if tries == 1 or any(error.ontap_code != EXISTS for error in failures):
             break
     return _told(errors, stays, name)
 
 
+def _units(volumes: Mapping[Volume, Sequence[Request]], deadline: float) -> _Units:
+    """What is to be asked for: a consistency group where the scope says so and there is one, else the volume by itself."""
+    units: List[_Unit] = []
+    remarks: Dict[Volume, Finding] = {}
+    by_group: Dict[Tuple[str, str], List[Volume]] = {}
+    for volume, requests in volumes.items():
+        first = requests[0]
+        if any(one.pool.snapshot_scope == SCOPE for one in requests):
+            by_group.setdefault((first.client.array.address, first.volume.svm), []).append(volume)
+        else:
+            units.append(_Unit((volume,), tuple(requests)))
+    for wanted in by_group.values():
+        firsts = {volume: volumes[volume][0] for volume in wanted}
+        pairs, error = _groups(list(firsts.values()), deadline)
+        for group, refs in pairs:
+            inside = tuple(volume for volume, first in firsts.items() if first.volume in refs)
+            units.append(_Unit(inside, tuple(one for volume in inside for one in volumes[volume]), group))
+            remarks.update((volume, finding("snapshot.not-locked", volume=firsts[volume].volume.name, group=group.name))
+                           for volume in inside if firsts[volume].pool.snapshots.lock_days)
+        for volume in set(wanted).difference(*(unit.volumes for unit in units)):
+            units.append(_Unit((volume,), tuple(volumes[volume])))
+            remarks[volume] = finding("snapshot.no-group", volume=firsts[volume].volume.name, error=error or _why_none(firsts[volume]))
+    required = [volume for volume in remarks if any(one.pool.snapshots.required for one in volumes[volume])]
+    return _Units(tuple(units), remarks, {volume: _refusal(volumes[volume][0], remarks[volume]) for volume in required})
+
+
+def _groups(firsts: Sequence[Request], deadline: float) -> Tuple[Tuple[Tuple[Group, Tuple[VolumeRef, ...]], ...], str]:
+    """The consistency groups for these volumes of one SVM, or why nobody knows."""
+    client, svm = firsts[0].client, firsts[0].volume.svm
+    try:
+        return covering(groups(client, svm, deadline), [one.volume for one in firsts]), ""
+    except ArrayError as error:
+        return (), words(error)
+
+
+def _why_none(request: Request) -> str:
+    if request.volume.locking:
+        return f"none of SVM {request.volume.svm} holds it, since ONTAP takes no volume with locked snapshots into one"
+    return f"none of SVM {request.volume.svm} holds it"
+
+
+def _refusal(request: Request, remark: Finding) -> Finding:
+    return not_taken(request, f"required = yes asks for all that is configured, but {remark.text}", remark.fix)
+
+
 def _at_once(units: Sequence[_Unit], work: Callable[[_Unit], Optional[ArrayError]]) -> Dict[_Unit, Optional[ArrayError]]:
     if len(units) == 1:
         return {units[0]: work(units[0])}
+    from concurrent.futures import ThreadPoolExecutor  # late: most VMs lie on one volume
+
     with ThreadPoolExecutor(len(units)) as workers:
         return dict(zip(units, workers.map(work, units)))
 
@@ -91,14 +159,18 @@ def _make(unit: _Unit, name: str, now: float, count: int, reuse: Optional[Reuse]
     prints = [(volume, reuse.before(volume, _of(unit, volume), deadline)) for volume in unit.volumes] if reuse is not None else []
     others = {request.domain.uuid for request in unit.requests} - {first.domain.uuid}
     lock_days = first.pool.snapshots.lock_days if first.volume.locking else 0
+    group = unit.group.uuid if unit.group is not None else ""
     wanted = Wanted(
         name,
-        naming.comment(first.domain, first.reason, first.host, len(others), count),
+        naming.comment(first.domain, first.reason, first.host, len(others), count, group),
         first.pool.snapshots.label,
         naming.expiry(now, lock_days),
     )
     try:
-        create(first.client, first.volume, wanted, deadline)
+        if unit.group is not None:
+            create_of_group(first.client, unit.group, wanted, deadline)
+        else:
+            create(first.client, first.volume, wanted, deadline)
     except ArrayError as error:
         return error
     for volume, taken in prints:
@@ -126,6 +198,9 @@ def _delete(unit: _Unit, name: str) -> Optional[ArrayError]:
     # The callers have their own deadlines; this is for whoever looks at the volume later.
     deadline = time.monotonic() + first.client.array.timeout
     try:
+        if unit.group is not None:
+            delete_of_group(first.client, unit.group.uuid, name, deadline)
+            return None
         for one in stored(first.client, first.volume, deadline, name):
             delete(first.client, first.volume, one.uuid, deadline)
     except ArrayError as error:

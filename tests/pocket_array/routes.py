@@ -7,9 +7,11 @@ import urllib.parse
 from typing import Callable, NamedTuple, Optional
 
 from .exchange import ApiError
-from .rooms import clones, cluster, files, metrocluster, network, records, san, snapshots, svm, volumes
+from .rooms import clones, cluster, files, groups, metrocluster, network, records, san, snapshots, svm, volumes
 
 _SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
+_GROUPS = "/api/application/consistency-groups"
+_GROUP_SNAPSHOTS = _GROUPS + "/{consistency_group.uuid}/snapshots"
 
 
 class Route(NamedTuple):
@@ -40,6 +42,12 @@ ROUTES = (
     Route("GET", _SNAPSHOTS + "/{uuid}", snapshots.get_snapshot),
     Route("PATCH", _SNAPSHOTS + "/{uuid}", snapshots.patch_snapshot),
     Route("DELETE", _SNAPSHOTS + "/{uuid}", snapshots.delete_snapshot),
+    Route("GET", _GROUPS, groups.list_groups),
+    Route("GET", _GROUP_SNAPSHOTS, groups.list_snapshots),
+    Route("POST", _GROUP_SNAPSHOTS, groups.post_snapshot),
+    Route("GET", _GROUP_SNAPSHOTS + "/{uuid}", groups.get_snapshot),
+    Route("PATCH", _GROUP_SNAPSHOTS + "/{uuid}", groups.patch_snapshot),
+    Route("DELETE", _GROUP_SNAPSHOTS + "/{uuid}", groups.delete_snapshot),
     Route("POST", "/api/storage/file/clone", files.post_clone),
     Route("GET", "/api/storage/luns", san.list_luns),
     Route("GET", "/api/storage/namespaces", san.list_namespaces),

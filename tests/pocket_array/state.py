@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Callable, Optional
 
-from . import backends
+from . import backends, groupstate
 from .san import IGROUP, LUN, NAMESPACE, SUBSYSTEM, San
 from .shown import DescriptionError, Shown, stable_uuid
 
@@ -196,6 +196,8 @@ class State:
         self.lifs: dict = {}
         self.shares: list = []
         self.relationships: list = []
+        self.groups: dict = {}
+        self.fence_limit: Optional[float] = None
         self.aggregates: dict = {}
         self.san = San()
         self.shown = Shown({}, {}, {})
@@ -215,6 +217,7 @@ class State:
             "lifs",
             "shares",
             "relationships",
+            "consistency_groups",
             "aggregates",
             "luns",
             "namespaces",
@@ -248,6 +251,8 @@ class State:
         for item in description.get("relationships", []):
             state.relationships.append(dict(item))
         state.shown = Shown.from_description(description)
+        for item in description.get("consistency_groups", []):
+            state.add_group(dict(item))
         for volume in state.volumes.values():
             if volume.aggregate not in state.aggregates:
                 state.add_aggregate({"name": volume.aggregate})
@@ -344,6 +349,9 @@ class State:
                     block = next(each for each in san.blocks.values() if name in (each.name, each.inside))
                     access.mapped[block.uuid] = number
 
+    def add_group(self, item: dict) -> None:
+        groupstate.add(self, item)
+
     def volume(self, name: str, svm: Optional[str] = None) -> Volume:
         """By name or uuid."""
         with self.lock:
@@ -363,7 +371,7 @@ class State:
     def change(self, changes: dict) -> None:
         """Change the state from outside, e.g. {"volumes": {"v": {"state": "offline"}}}.
 
-        Kinds: volumes, lifs, svms, array (job_seconds, location), add (lists as in the description); and of what is
+        Kinds: volumes, lifs, svms, array (job_seconds, location, fence_limit), add (lists as in the description); and of what is
         shown as described, fields in place of others: aggregates, relationships, fc_lifs, mediators, metrocluster.
         A volume's new state goes through its hook; `full: true` takes all of its space.
         """
@@ -377,7 +385,7 @@ class State:
                 _apply(self.lif(name), values, _LIF_KEYS, f"LIF {name}")
             for name, values in changes.get("svms", {}).items():
                 _apply(self.svm(name), values, _SVM_KEYS, f"SVM {name}")
-            _apply(self, changes.get("array", {}), {"job_seconds", "location"}, "array")
+            _apply(self, changes.get("array", {}), {"job_seconds", "location", "fence_limit"}, "array")
             relationships = {row.get("uuid"): row for row in self.relationships}
             self.shown.change(changes, {"aggregates": self.aggregates, "relationships": relationships})
             add = changes.get("add", {})
@@ -386,6 +394,7 @@ class State:
                 ("volumes", self.add_volume),
                 ("lifs", self.add_lif),
                 ("shares", self.add_share),
+                ("consistency_groups", self.add_group),
             ):
                 for item in add.get(kind, []):
                     make(dict(item))

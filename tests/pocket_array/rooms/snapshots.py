@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Optional
 
 from ..exchange import Answer, ApiError, invalid_value, no_entry
+from ..groupstate import settle
 from ..query import Collection, list_answer, one_answer, truth
 from ..state import COMMENT_LIMIT, Snapshot, Volume
 from . import Call, body_of, job_answer, volumes
@@ -86,9 +87,9 @@ def _moment(text: Optional[str], field: str) -> Optional[datetime]:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _checked(call: Call) -> dict:
+def checked(call: Call, body: dict) -> dict:
     """The body, with snaplock.expiry_time (9.15) and snaplock_expiry_time (before) made one."""
-    body = dict(body_of(call, _BODY))
+    body = dict(body)
     for name in ("name", "comment", "snapmirror_label"):
         if name in body and not isinstance(body[name], str):
             raise invalid_value(body[name], name)
@@ -117,7 +118,7 @@ def _checked(call: Call) -> dict:
     return body
 
 
-def _ready(volume: Volume) -> None:
+def ready(volume: Volume) -> None:
     if volume.state != "online" or volume.space()[2] <= 0:
         raise ApiError(
             409,
@@ -136,6 +137,19 @@ def _ready(volume: Volume) -> None:
         )
 
 
+def room(volume: Volume, name: str) -> None:
+    """Whether one more of that name may be there."""
+    if any(each.name == name for each in volume.snapshots.values()):
+        raise ApiError(409, "525059", f'A snapshot with the name "{name}" already exists.')
+    if len(volume.snapshots) >= volume.snapshot_limit:
+        raise ApiError(
+            409,
+            "525062",
+            f"Cannot exceed maximum number of snapshots "
+            f'({volume.snapshot_limit}) on volume "{volume.name}".',
+        )
+
+
 def _locking(volume: Volume, body: dict) -> None:
     if body.get("snaplock_expiry_time") and not volume.snapshot_locking_enabled:
         raise ApiError(
@@ -148,7 +162,7 @@ def _locking(volume: Volume, body: dict) -> None:
 
 def post_snapshot(call: Call) -> Answer:
     volume = volumes.find(call, "volume.uuid")
-    body = _checked(call)
+    body = checked(call, body_of(call, _BODY))
     if not body.get("name"):
         raise ApiError(400, "262188", 'Field "name" is required.', "name")
     made = Snapshot(
@@ -163,19 +177,9 @@ def post_snapshot(call: Call) -> Answer:
 
     def work() -> None:
         with volume.lock:
-            _ready(volume)
+            ready(volume)
             _locking(volume, body)
-            if any(each.name == made.name for each in volume.snapshots.values()):
-                raise ApiError(
-                    409, "525059", f'A snapshot with the name "{made.name}" already exists.'
-                )
-            if len(volume.snapshots) >= volume.snapshot_limit:
-                raise ApiError(
-                    409,
-                    "525062",
-                    f"Cannot exceed maximum number of snapshots "
-                    f'({volume.snapshot_limit}) on volume "{volume.name}".',
-                )
+            room(volume, made.name)
             made.create_time = call.state.stamp()
             volume.backend.create(volume, made)
             volume.snapshots[made.uuid] = made
@@ -202,7 +206,7 @@ def post_snapshot(call: Call) -> Answer:
 def patch_snapshot(call: Call) -> Answer:
     """name, comment, snapmirror_label, expiry_time; a lock can only be made longer."""
     volume = volumes.find(call, "volume.uuid")
-    body = _checked(call)
+    body = checked(call, body_of(call, _BODY))
 
     def work() -> None:
         with volume.lock:
@@ -233,11 +237,12 @@ def patch_snapshot(call: Call) -> Answer:
     return job_answer(call, job, 200)
 
 
-def _deletable(call: Call, volume: Volume, snapshot: Optional[Snapshot]) -> Snapshot:
+def deletable(call: Call, volume: Volume, snapshot: Optional[Snapshot]) -> Snapshot:
     if snapshot is None or volume.state != "online":
         raise ApiError(404, "1638600", "The snapshot does not exist.", "uuid")
     if volume.type != "rw":
         raise ApiError(400, "1638521", "Snapshots can only be deleted on read/write (RW) volumes.")
+    settle(call.state)
     if volume.fenced:
         raise ApiError(
             409,
@@ -263,7 +268,7 @@ def delete_snapshot(call: Call) -> Answer:
 
     def work() -> None:
         with volume.lock:
-            snapshot = _deletable(call, volume, _find(call, volume))
+            snapshot = deletable(call, volume, _find(call, volume))
             volume.backend.delete(volume, snapshot)
             volume.snapshots.pop(snapshot.uuid, None)
 

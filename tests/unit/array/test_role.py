@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from kvmontap import model
-from kvmontap.array import Client, fileclone, look
+from kvmontap.array import Client, fileclone, groups, look
 from kvmontap.array.errors import ArrayError
 from kvmontap.array.role import RIGHTS, body, commands, notes, role
 from kvmontap.array.snapshot import Wanted, create
@@ -27,7 +27,7 @@ from tests.unit.array.over_https import secret, soon
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 POOLS = {
-    "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod"),
+    "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod", snapshot_scope="consistency-group"),
     "smb": model.Pool("smb", "smb", server=("192.0.2.12",), share="kvmsmb01", ontap="prod"),
     "lun": model.Pool("lun", "fc", wwid="3600a098038314c57312b58387638574f", ontap="prod"),
     "namespace": model.Pool("namespace", "nvme-tcp", namespace="6c1e5a0e-0000-4000-8000-000000000000", ontap="prod"),
@@ -64,6 +64,7 @@ def site(authority, judge, tmp_path):
             "shares": [{"name": "kvmsmb01", "svm": "svm_kvm", "path": "/kvmnfs01/share"}],
             "luns": [{"name": "lun0", "volume": "kvmnfs01", "serial": "81LW1+X8v8WO"}],
             "namespaces": [{"name": "ns0", "volume": "kvmnfs01", "uuid": "6c1e5a0e-0000-4000-8000-000000000000"}],
+            "consistency_groups": [{"name": "cg", "svm": "svm_kvm", "volumes": ["kvmnfs01"]}],
             "users": [{"name": "kvmontap", "password": "least", "role": "kvmontap"}],
             "roles": {"kvmontap": [{"path": right.path, "access": right.access} for right in rights]},
         }, directory=authority, observers=(judge,) if judge else ()).start()
@@ -103,6 +104,12 @@ def list_and_delete(client):
     delete(client, _reference(client), found[-1].uuid, soon())
 
 
+def take_of_a_group(client):
+    group, = groups.groups(client, "svm_kvm", soon())
+    groups.create(client, group, Wanted("kvmontap-g", "{}"), soon())
+    groups.delete(client, group.uuid, "kvmontap-g", soon())
+
+
 def restore(client):
     _snapshot(client, "kvmontap-c")
     fileclone.clone(client, _reference(client), "kvmontap-c", "vm.img", "back.img", soon())
@@ -119,6 +126,7 @@ DOINGS = {
     "judge a namespace": lambda client: _looked(client, "namespace"),
     "take a snapshot": take,
     "list and delete snapshots": list_and_delete,
+    "take a snapshot of a group": take_of_a_group,
     "restore a file": restore,
     "see what stands behind": stands_behind,
 }
@@ -174,6 +182,7 @@ def test_without_any_one_line_something_is_refused(site, gone):
     expected = {
         "/api/storage/volumes": "judge an NFS pool",
         "/api/storage/volumes/*/snapshots": "take a snapshot",
+        "/api/application/consistency-groups": "take a snapshot of a group",
         "/api/cluster/jobs": "restore a file",
         "/api/storage/file/clone": "restore a file",
         "/api/svm/svms": "judge an NFS pool",
