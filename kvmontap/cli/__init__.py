@@ -24,11 +24,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print JSON")
     one.set_defaults(action="check", function="check")
 
-    one = _command(commands, "status", "show the health of every pool, as the gate would judge it now")
-    one.add_argument("pool", nargs="*", help="only these pools")
-    one.add_argument("--json", action="store_true", help="print JSON")
-    one.set_defaults(action="status", function="status")
-
     pool = _command(commands, "pool", "libvirt's storage pools").add_subparsers(dest="pool_command", metavar="COMMAND", required=True)
     for name, text in (("list", "compare the pools of the file with libvirt's"), ("apply", "define, start and autostart what is missing")):
         one = _command(pool, name, text)

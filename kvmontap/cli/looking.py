@@ -8,6 +8,12 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add(command: Command, commands: argparse._SubParsersAction) -> None:
     """Adds the commands; command(commands, name, text) makes one with the options that all commands have."""
+    one = command(commands, "status", "show the health of every pool: as the gate would judge it now, and what stands behind it")
+    one.add_argument("pool", nargs="*", help="only these pools")
+    one.add_argument("--watch", nargs="?", type=_seconds, const=5.0, metavar="SECONDS", help="again and again, every %(const)g seconds "
+                     "unless said; with --json a line for each round")
+    _finish(one, "status")
+
     one = command(commands, "host-id", "print the names by which an array knows this host: IQN, WWPNs, NQN")
     _root(one)
     _finish(one, "hostid")
@@ -44,6 +50,16 @@ def add(command: Command, commands: argparse._SubParsersAction) -> None:
         _root(one)
         _finish(one, "importing")
         one.set_defaults(function=name)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1.0 <= seconds <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 3600")
+    return seconds
 
 
 def _root(one: argparse.ArgumentParser) -> None:

@@ -1,8 +1,9 @@
 """Tables and colours on a terminal, plain columns elsewhere; the sole importer of rich."""
 
-from typing import Iterable, Sequence
+from typing import Iterable, List, Optional, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -13,12 +14,7 @@ COLOURS = {"ok": "green", "degraded": "yellow", "unknown": "magenta", "failed": 
 def show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print `rows`; a cell that is a known state gets its colour, the last column takes the width that is left."""
     console = Console(highlight=False, soft_wrap=False)
-    table = Table(box=None, pad_edge=False, header_style="bold" if console.is_terminal else "")
-    for column in columns:
-        last = column == columns[-1]
-        table.add_column(column, overflow="fold", no_wrap=not last)
-    for row in rows:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    table = _table(columns, rows, console.is_terminal)
     if console.is_terminal:
         console.print(table)
         return
@@ -26,3 +22,43 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with wide.capture() as captured:
         wide.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], bold: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold" if bold else "")
+    for column in columns:
+        last = column == columns[-1]
+        table.add_column(column, overflow="fold", no_wrap=not last)
+    for row in rows:
+        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    return table
+
+
+class Screen:
+    """A table that is drawn anew on a terminal; elsewhere one after the other.  Leaves the terminal as it was."""
+
+    def __init__(self, plain: bool = False) -> None:
+        console = Console(highlight=False)
+        self._live: Optional[Live] = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal and not plain else None
+
+    def __enter__(self) -> "Screen":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], below: List[str]) -> None:
+        """One round: a title, a table, and lines below it."""
+        if self._live is None:
+            print(title)
+            show(columns, rows)
+            print("\n".join([*below, ""]), flush=True)
+            return
+        self._live.update(Group(Text(title, style="dim"), _table(columns, rows, True), *(Text(line) for line in below)), refresh=True)
+
+    def line(self, text: str) -> None:
+        """One line of its own, for whoever reads by program."""
+        print(text, flush=True)
