@@ -32,6 +32,7 @@ _WHAT = {
     "ConsistencyGroupSnapshot": "consistency group snapshots", "SnaplockComplianceClock": "compliance clocks",
     "SnapmirrorRelationship": "SnapMirror relationships", "SnapmirrorTransfer": "SnapMirror transfers",
     "Mediator": "mediators", "Metrocluster": "MetroCluster",
+    "Cluster": "the cluster's version", "ExportPolicy": "export policies",
 }  # fmt: skip
 
 _import_lock = threading.Lock()

@@ -24,6 +24,8 @@ class Held(NamedTuple):
     volume: str
     volume_uuid: str
     findings: Tuple[Finding, ...] = ()
+    uuid: str = ""  # its own
+    name: str = ""
 
 
 def serial_number(wwid: str) -> str:
@@ -70,7 +72,7 @@ def _one(array: str, shown: str, found: List[Mapping[str, Any]], show: str) -> U
     if not uuid:
         error = f"{shown} has no volume"
         return finding("array.answer", array=array, address=text(found[0], "svm.name"), error=error)
-    return Held(volume, uuid, judge(found[0], array, show))
+    return Held(volume, uuid, judge(found[0], array, show), text(found[0], "uuid"), text(found[0], "name"))
 
 
 def judge(record: Mapping[str, Any], array: str, show: str) -> Tuple[Finding, ...]:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Iterator, Tuple
 
+from kvmontap.doctor.advice import CHECKS
 from kvmontap.reasons import REASONS
 
 
@@ -43,6 +44,11 @@ def reasons() -> str:
     """Every reason code with its health, text and remedy; fields in braces are filled in."""
     return "\n".join(
         f"**{code}** ({reason.health})\n:   {_plain(reason.text)}. {_plain(reason.fix)}.\n" for code, reason in sorted(REASONS.items()))
+
+
+def checks() -> str:
+    """Every check of the doctor with its level and why it matters."""
+    return "\n".join(f"**{name}** ({check.level})\n:   {check.why[0].upper()}{check.why[1:]}.\n" for name, check in CHECKS.items())
 
 
 def _plain(text: str) -> str:

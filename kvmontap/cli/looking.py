@@ -24,6 +24,12 @@ def add(command: Command, commands: argparse._SubParsersAction) -> None:
     one.add_argument("--all", action="store_true", help="every right that any feature needs, whether the file uses it or not")
     _finish(one, "role")
 
+    one = command(commands, "doctor", "check what this host, the arrays and the VMs should be like for the pools of the configuration")
+    one.add_argument("pool", nargs="*", metavar="POOL", help="only these pools")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to ask about its VMs; with --root nobody is asked")
+    _root(one)
+    _finish(one, "doctor")
+
     one = command(commands, "plan", "show what the generator and kvmontap-pools.service would make of the configuration; changes nothing")
     one.add_argument("pool", nargs="*", metavar="POOL", help="only these pools")
     one.add_argument("--diff", action="store_true", help="only what differs from what runs now: units, mounts, libvirt's pools; exit 1 if "

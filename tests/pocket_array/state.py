@@ -199,6 +199,7 @@ class State:
         self.groups: dict = {}
         self.fence_limit: Optional[float] = None
         self.aggregates: dict = {}
+        self.export_policies: dict = {}  # name -> rules, for those that do not let everybody in
         self.san = San()
         self.shown = Shown({}, {}, {})
         self.job_seconds = 0.0
@@ -219,6 +220,7 @@ class State:
             "relationships",
             "consistency_groups",
             "aggregates",
+            "export_policies",
             "luns",
             "namespaces",
             "igroups",
@@ -250,6 +252,7 @@ class State:
         state.add_san(description)
         for item in description.get("relationships", []):
             state.relationships.append(dict(item))
+        state.export_policies.update(description.get("export_policies", {}))
         state.shown = Shown.from_description(description)
         for item in description.get("consistency_groups", []):
             state.add_group(dict(item))

@@ -6,6 +6,7 @@ import sys
 
 from kvmontap.cli import parser
 from kvmontap.config.table import KEYS
+from kvmontap.doctor.advice import CHECKS
 from kvmontap.reasons import REASONS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -17,6 +18,8 @@ def test_the_pages_are_complete(tmp_path):
     assert set(pages) == {"kvmontap.8.md", "kvmontap.conf.5.md", "kvmontapd.8.md", "kvmontap-generator.8.md",
                           "mount.kvmontap-nfs.8.md"}
     assert not any("<!--" in text for text in pages.values())
+    for check in CHECKS:
+        assert f"**{check}** (" in pages["kvmontap.8.md"]
     for code in REASONS:
         assert f"**{code}** (" in pages["kvmontap.8.md"]
     for keys in KEYS.values():

@@ -68,6 +68,16 @@ def list_relationships(call: Call) -> Answer:
     return list_answer(RELATIONSHIPS, rows, call.request._replace(query=query))
 
 
+EVERYBODY = {
+    "index": 1,
+    "clients": [{"match": "0.0.0.0/0"}],
+    "protocols": ["any"],
+    "ro_rule": ["any"],
+    "rw_rule": ["any"],
+    "superuser": ["any"],
+}
+
+
 def list_policies(call: Call) -> Answer:
     with call.state.lock:
         names = sorted(
@@ -82,16 +92,7 @@ def list_policies(call: Call) -> Answer:
                 "id": number,
                 "name": name,
                 "svm": call.state.svms[svm].reference(),
-                "rules": [
-                    {
-                        "index": 1,
-                        "clients": [{"match": "0.0.0.0/0"}],
-                        "protocols": ["any"],
-                        "ro_rule": ["any"],
-                        "rw_rule": ["any"],
-                        "superuser": ["any"],
-                    }
-                ],
+                "rules": call.state.export_policies.get(name, [EVERYBODY]),
             }
             for number, (svm, name) in enumerate(names, start=1)
         ]

@@ -19,6 +19,8 @@ from kvmontap.array.snapshot import Wanted, create
 from kvmontap.array.standing import ask
 from kvmontap.array.stored import delete, stored
 from kvmontap.config import parse
+from kvmontap.doctor import asking
+from kvmontap.host import identity
 from tests.pocket_array import PocketArray
 from tests.pocket_array.exchange import ApiError
 from tests.pocket_array.judge import description_path
@@ -65,6 +67,9 @@ def site(authority, judge, tmp_path):
             "luns": [{"name": "lun0", "volume": "kvmnfs01", "serial": "81LW1+X8v8WO"}],
             "namespaces": [{"name": "ns0", "volume": "kvmnfs01", "uuid": "6c1e5a0e-0000-4000-8000-000000000000"}],
             "consistency_groups": [{"name": "cg", "svm": "svm_kvm", "volumes": ["kvmnfs01"]}],
+            "igroups": [{"name": "hosts", "initiators": ["20:00:00:00:00:00:00:01"], "maps": ["lun0"]}],
+            "subsystems": [{"name": "hosts", "hosts": ["nqn.2014-08.org.nvmexpress:uuid:1"], "nqn": "nqn.2020-01.org.lab:a",
+                            "maps": ["ns0"]}],
             "users": [{"name": "kvmontap", "password": "least", "role": "kvmontap"}],
             "roles": {"kvmontap": [{"path": right.path, "access": right.access} for right in rights]},
         }, directory=authority, observers=(judge,) if judge else ()).start()
@@ -119,7 +124,17 @@ def stands_behind(client):
     return list(ask(client, POOLS.values(), soon()).skipped)
 
 
+def doctor(client):
+    """What `kvmontap doctor` asks of an array, but for the version, which a role cannot be given without all of the cluster."""
+    skipped = []
+    for pool in POOLS.values():
+        asked = asking.Inquiry(client, [pool], identity.read("/nowhere"), [], skipped)
+        asked.pool(pool, look(client, pool, soon()).ref)
+    return skipped
+
+
 DOINGS = {
+    "see what doctor asks for": doctor,
     "judge an NFS pool": lambda client: _looked(client, "nfs"),
     "judge an SMB pool": lambda client: _looked(client, "smb"),
     "judge a LUN": lambda client: _looked(client, "lun"),
@@ -190,6 +205,8 @@ def test_without_any_one_line_something_is_refused(site, gone):
         "/api/protocols/cifs/shares": "judge an SMB pool",
         "/api/storage/luns": "judge a LUN",
         "/api/storage/namespaces": "judge a namespace",
+        **{f"/api/protocols/{path}": "see what doctor asks for" for path in (
+            "nfs/export-policies", "san/igroups", "san/lun-maps", "nvme/subsystems", "nvme/subsystem-maps")},
         **{path: "see what stands behind" for path in (
             "/api/network/fc/interfaces", "/api/snapmirror/relationships", "/api/storage/aggregates", "/api/cluster/mediators",
             "/api/cluster/metrocluster")},
