@@ -17,13 +17,13 @@ _WAIT = 5  # seconds that the array may take before it hands out a job
 
 
 def clone(client: Client, volume: VolumeRef, snapshot: str, path: str, destination: str, deadline: float) -> None:
-    """`destination` becomes a clone of what `path` was in the snapshot (paths within the volume); raises ArrayError.
+    """`destination` becomes a clone of what `path` was in the snapshot, or where that is "" of what it is (paths within the volume).
 
-    The destination must not be there.  Sent once: where `maybe_done` is set, the file may appear, or not.
+    Raises ArrayError.  The destination must not be there.  Sent once: where `maybe_done` is set, the file may appear, or not.
     """
     body = {
         "volume": {"uuid": volume.uuid, "name": volume.name},
-        "source_path": f".snapshot/{snapshot}/{path}",
+        "source_path": f".snapshot/{snapshot}/{path}" if snapshot else path,
         "destination_path": destination,
     }
     job = client.clone_file(body, min(_WAIT, max(0, int(client.array.timeout / 2))), deadline)

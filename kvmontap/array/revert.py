@@ -12,7 +12,7 @@ FIXES = {
     "6619715": "SnapMirror is at work on the volume: try again in a few minutes",
     "9437885": "bring the volume online",
     "262325": "have the request approved: security multi-admin-verify request show-pending",
-    "6": "volume revert needs a role that may change volumes (kvmontap role --revert)",
+    "6": "volume revert needs a role that may change volumes (kvmontap role --all)",
 }
 _WAIT = 15  # seconds that the array may take before it hands out a job
 

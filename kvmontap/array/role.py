@@ -21,6 +21,7 @@ class Right(NamedTuple):
 
 ALWAYS, SNAPSHOTS, RESTORE, GROUPS = "array", "snapshots", "restore", "groups"
 CLUSTER = "cluster"  # what only an account of the cluster can be given; without it the health of a pool says less
+VOLUMES = "volumes"  # restore from block pools and revert: they change whole volumes, so that only --all gives it
 _ETHERNET = (NFS, SMB, ISCSI, "nvme-tcp", "nvme-rdma")
 
 RIGHTS: Tuple[Right, ...] = (
@@ -32,6 +33,13 @@ RIGHTS: Tuple[Right, ...] = (
     Right("/api/application/consistency-groups", "all", (GROUPS,), "snapshots of consistency groups; kvmontap changes no group itself"),
     Right("/api/cluster/jobs", "readonly", (SNAPSHOTS, RESTORE), "how the making of a snapshot or a clone went"),
     Right("/api/storage/file/clone", "read_create", (RESTORE,), "kvmontap snapshot restore"),
+    Right("/api/storage/volumes", "all", (VOLUMES,), "kvmontap snapshot revert, and restore from a block pool by a clone of its volume"),
+    Right("/api/storage/luns", "readonly", (VOLUMES,), "restore from a block pool: which LUN of the clone it is"),
+    Right("/api/protocols/san/igroups", "all", (VOLUMES,), "... an igroup for this host alone"),
+    Right("/api/protocols/san/lun-maps", "read_create", (VOLUMES,), "... and the LUN mapped to it"),
+    Right("/api/storage/namespaces", "readonly", (VOLUMES,), "... the same over NVMe"),
+    Right("/api/protocols/nvme/subsystems", "all", (VOLUMES,), "... the same over NVMe"),
+    Right("/api/protocols/nvme/subsystem-maps", "read_create", (VOLUMES,), "... the same over NVMe"),
     Right("/api/svm/svms", "readonly", (ALWAYS,), "whether the SVM runs"),
     Right("/api/network/ip/interfaces", "readonly", _ETHERNET, "state, home port and node of the data LIFs"),
     Right("/api/protocols/cifs/shares", "readonly", (SMB,), "which volume a share lies on"),
@@ -78,6 +86,7 @@ def role(array: Array, config: Config, vserver: str = "", everything: bool = Fal
     used = features(pool for pool in config.pools.values() if pool.ontap == array.name)
     used += (CLUSTER,) if vserver and vserver != array.svm else ()  # somebody names the cluster
     wanted = [right for right in RIGHTS if everything or set(right.features) & set(used)]
+    wanted = list({right.path: right for right in wanted}.values())  # of two for one path the later says more
     left_out = [right for right in RIGHTS if right not in wanted]
     login = "cert" if array.certificate else "" if array.token_file else "password"
     return Role(array.name, vserver or array.svm, array.username or NAME, login, tuple(wanted), tuple(left_out))

@@ -1,12 +1,11 @@
 """The device of a block pool: where it appears, waiting for it, and whether it carries what the configuration says.  Never formats."""
 
-import fcntl
 import os
 import time
 from typing import Callable, Tuple
 
 from kvmontap.attach.call import AttachError, call, say
-from kvmontap.host import san
+from kvmontap.host import san, wwids
 from kvmontap.model import Pool
 from kvmontap.units.block import device_path
 
@@ -14,29 +13,18 @@ BLKID = "/usr/sbin/blkid"
 MOUNTED_OCFS2 = "/usr/sbin/mounted.ocfs2"
 MULTIPATH = "/usr/sbin/multipath"
 COROSYNC = "/etc/corosync/corosync.conf"
-WWIDS = "/etc/multipath/wwids"
 STEP = 0.2
 RESCAN = 10.0  # seconds between two rescans while a device is not there
-_HEAD = "# Multipath wwids, Version : 1.0\n"
 
 
 def announce(pool: Pool) -> None:
-    """Tell multipath that this LUN is its own, even while there is only one path: by itself it waits for the second one.
-
-    The file is multipath's list of LUNs that it has mapped before; multipath itself locks it in the same way."""
+    """Tell multipath that this LUN is its own, even while there is only one path: by itself it waits for the second one."""
     if not pool.wwid or not os.path.exists(MULTIPATH):
         return
-    entry = f"/{pool.wwid}/\n"
     try:
-        os.makedirs(os.path.dirname(WWIDS), mode=0o755, exist_ok=True)
-        with open(WWIDS, "a+", encoding="utf-8") as stream:
-            fcntl.lockf(stream, fcntl.LOCK_EX)
-            stream.seek(0)
-            text = stream.read()
-            if entry not in text:
-                stream.write(("" if text else _HEAD) + ("\n" if text and not text.endswith("\n") else "") + entry)
+        wwids.add(pool.wwid)
     except OSError as error:
-        say(f"pool {pool.name}: {WWIDS} cannot be written ({error.strerror}); with a single path multipath may not take the LUN")
+        say(f"pool {pool.name}: {wwids.FILE} cannot be written ({error.strerror}); with a single path multipath may not take the LUN")
 
 
 def wait(pool: Pool, deadline: float, rescan: Callable[[], None], found: Callable[[], Tuple[str, ...]]) -> str:

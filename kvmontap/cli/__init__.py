@@ -41,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print JSON")
     one.set_defaults(action="provision", function="provision")
 
+    one = _command(commands, "tidy", "take away or finish what an interrupted restore, clone or revert has left on this host or the array")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
+    one.set_defaults(action="tidy", function="tidy")
+
     one = commands.add_parser("example-config", help="print a configuration with every key, commented out", allow_abbrev=False)
     one.set_defaults(action="example", function="example")
     return top

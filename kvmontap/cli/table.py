@@ -1,9 +1,11 @@
-"""Tables and colours on a terminal, plain columns elsewhere; the sole importer of rich."""
+"""Tables, colours and progress on a terminal, plain columns elsewhere; the sole importer of rich."""
 
-from typing import Iterable, List, Optional, Sequence
+from contextlib import contextmanager
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -62,3 +64,13 @@ class Screen:
     def line(self, text: str) -> None:
         """One line of its own, for whoever reads by program."""
         print(text, flush=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """tell(done, size), in bytes, shows how far `what` is; nothing where stderr is no terminal.  The bar is gone at the end."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, size: shown.update(task, completed=done, total=size)

@@ -14,6 +14,7 @@ COMMENT_LIMIT = 255
 _CUT = "~"  # the end of a name that did not fit
 _NAME = re.compile(PREFIX + r"-([0-9]{8}T[0-9]{6}Z)-([a-z]{1,16})-[0-9a-f]{4}")
 MANUAL = "manual"  # the reason of a snapshot that somebody asked for by hand
+CLONE = "clone"  # ... of one that a new VM is made from; it is deleted when that is there
 RESTORE = "restore"  # ... of one that keeps what a restore is about to replace
 
 

@@ -1,26 +1,28 @@
 """Bringing files of a VM back, so that a crash at any moment loses nothing and the next run ends clean.  An edge: files only.
 
-Each file comes back beside its place under a temporary name that carries the VM's UUID.  Only when all are there, what is to be
-moved where is written down (the journal, one file per VM in `directory`), and only then the first is moved.  So a next run finds
-either temporary files, which nobody needs, or a journal, and finishes what it says.
+Each file comes back beside its place under a temporary name that carries the VM's UUID.  The names are written down before the first is
+made (the journal, kvmontap.snapshots.work); only when all are there it is written down that they are moved, and only then the first
+is.  So a next run finds either temporary files, which nobody needs, or a journal that it finishes.
 
-journal: {"vm": name, "phase": "replacing" | "naming", "as": new name or "", "moves": [[temporary, final], ...]}
+journal: {"kind": "restore", "vm": name, "phase": "bringing" | "replacing" | "naming", "as": [new names],
+"moves": [[temporary, final], ...]}
 """
 
 import fcntl
-import json
 import os
 import re
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
-PLACE = "/var/lib/kvmontap/restore"
+from kvmontap.snapshots.work import Busy, Work, WorkError
+
+KIND = "restore"
 _TEMPORARY = ".kvmontap-restore-"
-REPLACING, NAMING = "replacing", "naming"
+BRINGING, REPLACING, NAMING = "bringing", "replacing", "naming"
 # The bytes of an image on which QEMU holds its locks (its documentation: "image locking").
 _LOCKS_FROM, _LOCKS = 100, 104
 
 
-class RestoreError(Exception):
+class RestoreError(WorkError):
     """Why it cannot be done, one sentence."""
 
 
@@ -48,29 +50,21 @@ def in_use(path: str) -> bool:
     return False
 
 
-class Restoring:
+class Restoring(Work):
     """The restores of one VM, one at a time on this host; `with` holds the lock."""
 
-    def __init__(self, uuid: str, directory: str = PLACE) -> None:
+    def __init__(self, uuid: str, directory: str = "") -> None:
         if not re.fullmatch(r"[0-9a-f-]{36}", uuid):
             raise RestoreError(f"{uuid} is no UUID of a VM")
+        super().__init__(uuid, directory)
         self.uuid = uuid
-        self._directory = directory
-        self._journal = os.path.join(directory, uuid + ".json")
-        self._lock = -1
 
     def __enter__(self) -> "Restoring":
-        os.makedirs(self._directory, 0o700, exist_ok=True)
-        self._lock = os.open(os.path.join(self._directory, self.uuid + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
+            super().__enter__()
+        except Busy:
             raise RestoreError("another restore of this VM is under way") from None
         return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._lock)
 
     def recover(self, images: Iterable[str], is_defined: Callable[[str], bool]) -> Tuple[str, ...]:
         """Ends what an earlier run left; what was done, a sentence each.
@@ -78,20 +72,10 @@ class Restoring:
         images: the VM's files, beside which temporary ones may lie; is_defined(name): whether libvirt has that VM.
         """
         done: List[str] = []
-        _remove(self._journal + ".new")
-        begun = self._read()
+        _remove(self.path + ".new")
+        begun = self.read()
         if begun is not None:
-            moves = [Move(*one) for one in begun["moves"]]
-            if begun["phase"] == REPLACING:
-                for move in moves:
-                    if os.path.lexists(move.temporary):
-                        self._replace(move)
-                done.append("finished the restore that was interrupted")
-            elif not is_defined(begun["as"]):
-                for move in moves:
-                    _remove(move.final)
-                done.append(f"took back what an interrupted restore had made for VM {begun['as']}")
-            self._forget()
+            done += finish(self, is_defined)
         for directory in sorted({os.path.dirname(path) for path in images}):
             for name in _names(directory):
                 if name.startswith(f"{_TEMPORARY}{self.uuid}-"):
@@ -99,79 +83,90 @@ class Restoring:
                     done.append(f"removed {name} of an interrupted restore from {directory}")
         return tuple(done)
 
+    def bring(self, vm: str, moves: Iterable[Move]) -> None:
+        """To be called before the first temporary file is made."""
+        self._note(vm, BRINGING, moves)
+
     def replace(self, vm: str, moves: Iterable[Move]) -> None:
         """Puts each temporary file in the place of the VM's own."""
         several = tuple(moves)
-        self._write({"vm": vm, "phase": REPLACING, "as": "", "moves": several})
+        self._note(vm, REPLACING, several)
         for move in several:
-            self._replace(move)
-        self._forget()
+            _replace(move)
+        self.forget()
 
     def name(
-        self, vm: str, new: str, moves: Iterable[Move], define: Callable[[], None], is_defined: Callable[[str], bool]
+        self, vm: str, new: Sequence[str], moves: Iterable[Move], define: Callable[[], None], is_defined: Callable[[str], bool]
     ) -> None:
-        """Gives each temporary file its new name, which must be free, then defines the VM that uses them; all or nothing.
+        """Gives each temporary file its new name, which must be free, then defines the VMs that use them; of one that is not
+        defined, nothing stays.
 
-        Where define() fails and is_defined() does too, nobody knows whether the VM has its files: the next run finds out.
+        `moves` are those of the first of `new`, then those of the second, as many for each.  Where define() fails and is_defined() does
+        too, nobody knows whether the VMs have their files: the next run finds out.
         """
         several = tuple(moves)
         for move in several:
             if os.path.lexists(move.final):
                 raise RestoreError(f"{move.final} is there already")
-        self._write({"vm": vm, "phase": NAMING, "as": new, "moves": several})
+        self._note(vm, NAMING, several, new)
         try:
             for move in several:
                 os.rename(move.temporary, move.final)
             define()
         except BaseException:
-            if not is_defined(new):
-                for move in several:
-                    if os.path.lexists(move.temporary):
-                        _remove(move.temporary)
-                    else:
-                        _remove(move.final)
-            self._forget()
+            finish(self, is_defined)
             raise
-        self._forget()
+        self.forget()
 
-    def drop(self, moves: Iterable[Move]) -> None:
-        """Removes temporary files that are not wanted after all."""
+    def drop(self, moves: Iterable[Move], may_come: bool = False) -> None:
+        """Removes temporary files that are not wanted after all; `may_come`: one of them may yet appear, so the journal stays."""
         for move in moves:
             _remove(move.temporary)
+        if not may_come:
+            self.forget()
 
-    @staticmethod
-    def _replace(move: Move) -> None:
-        like(move.temporary, move.final)
-        os.rename(move.temporary, move.final)
+    def _note(self, vm: str, phase: str, moves: Iterable[Move], new: Sequence[str] = ()) -> None:
+        self.write({"kind": KIND, "vm": vm, "phase": phase, "as": list(new), "moves": [list(move) for move in moves]})
 
-    def _read(self) -> Optional[Dict]:
-        try:
-            with open(self._journal, encoding="utf-8") as stream:
-                return json.load(stream)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise RestoreError(f"{self._journal}, which an earlier restore left, cannot be read: {error}") from None
 
-    def _write(self, value: Dict) -> None:
-        draft = self._journal + ".new"
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            json.dump(value, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, self._journal)
-        self._settle()
+def finish(work: Work, is_defined: Callable[[str], bool]) -> Tuple[str, ...]:
+    """Ends what the journal, held by the caller, tells of; what was done, a sentence each.  is_defined(name): as for recover()."""
+    begun = work.read()
+    if begun is None:
+        return ()
+    done = _end(begun, is_defined)
+    work.forget()
+    return done
 
-    def _forget(self) -> None:
-        _remove(self._journal)
-        self._settle()
 
-    def _settle(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _end(begun: Dict[str, Any], is_defined: Callable[[str], bool]) -> Tuple[str, ...]:
+    moves = [Move(*one) for one in begun["moves"]]
+    missing = sorted({os.path.dirname(move.final) for move in moves if not os.path.isdir(os.path.dirname(move.final))})
+    if missing:
+        raise RestoreError(f"{missing[0]} is not there; bring the pool up, then try again")
+    if begun["phase"] == REPLACING:
+        for move in moves:
+            if os.path.lexists(move.temporary):
+                _replace(move)
+        return (f"finished the restore of VM {begun['vm']} that was interrupted",)
+    if begun["phase"] == BRINGING:
+        gone = [move.temporary for move in moves if os.path.lexists(move.temporary)]
+        for path in gone:
+            _remove(path)
+        return tuple(f"removed {os.path.basename(path)} of an interrupted restore from {os.path.dirname(path)}" for path in gone)
+    # Where some of the new VMs are defined, these have their files; the moves of each stand together.
+    several, each = begun["as"], len(moves) // max(1, len(begun["as"]))
+    lost = [(new, moves[number * each: (number + 1) * each]) for number, new in enumerate(several) if not is_defined(new)]
+    for _, of_one in lost:
+        for move in of_one:
+            _remove(move.temporary)
+            _remove(move.final)
+    return tuple(f"took back what an interrupted restore had made for VM {new}" for new, _ in lost)
+
+
+def _replace(move: Move) -> None:
+    like(move.temporary, move.final)
+    os.rename(move.temporary, move.final)
 
 
 def like(path: str, model: str) -> None:
