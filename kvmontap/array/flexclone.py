@@ -12,7 +12,6 @@ from kvmontap.array.client import Client
 from kvmontap.array.errors import NO_ENTRY, ArrayError, unusable
 from kvmontap.array.jobs import follow
 from kvmontap.array.luns import NETAPP
-from kvmontap.array.luns import NETAPP
 from kvmontap.array.state import VolumeRef
 from kvmontap.model import FC, NVME, Pool
 

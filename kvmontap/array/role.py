@@ -34,12 +34,10 @@ RIGHTS: Tuple[Right, ...] = (
     Right("/api/cluster/jobs", "readonly", (SNAPSHOTS, RESTORE), "how the making of a snapshot or a clone went"),
     Right("/api/storage/file/clone", "read_create", (RESTORE,), "kvmontap snapshot restore"),
     Right("/api/storage/volumes", "all", (VOLUMES,), "kvmontap snapshot revert, and restore from a block pool by a clone of its volume"),
-    Right("/api/storage/luns", "readonly", (VOLUMES,), "restore from a block pool: which LUN of the clone it is"),
-    Right("/api/protocols/san/igroups", "all", (VOLUMES,), "... an igroup for this host alone"),
+    Right("/api/protocols/san/igroups", "all", (VOLUMES,), "... by an igroup for this host alone"),
     Right("/api/protocols/san/lun-maps", "read_create", (VOLUMES,), "... and the LUN mapped to it"),
-    Right("/api/storage/namespaces", "readonly", (VOLUMES,), "... the same over NVMe"),
-    Right("/api/protocols/nvme/subsystems", "all", (VOLUMES,), "... the same over NVMe"),
-    Right("/api/protocols/nvme/subsystem-maps", "read_create", (VOLUMES,), "... the same over NVMe"),
+    Right("/api/protocols/nvme/subsystems", "all", (VOLUMES,), "... or a subsystem"),
+    Right("/api/protocols/nvme/subsystem-maps", "read_create", (VOLUMES,), "... and the namespace mapped to it"),
     Right("/api/svm/svms", "readonly", (ALWAYS,), "whether the SVM runs"),
     Right("/api/network/ip/interfaces", "readonly", _ETHERNET, "state, home port and node of the data LIFs"),
     Right("/api/protocols/cifs/shares", "readonly", (SMB,), "which volume a share lies on"),
@@ -87,7 +85,7 @@ def role(array: Array, config: Config, vserver: str = "", everything: bool = Fal
     used += (CLUSTER,) if vserver and vserver != array.svm else ()  # somebody names the cluster
     wanted = [right for right in RIGHTS if everything or set(right.features) & set(used)]
     wanted = list({right.path: right for right in wanted}.values())  # of two for one path the later says more
-    left_out = [right for right in RIGHTS if right not in wanted]
+    left_out = [right for right in RIGHTS if right.path not in {one.path for one in wanted}]
     login = "cert" if array.certificate else "" if array.token_file else "password"
     return Role(array.name, vserver or array.svm, array.username or NAME, login, tuple(wanted), tuple(left_out))
 
