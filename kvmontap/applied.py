@@ -7,7 +7,7 @@ only with what decides their units.
 
 import os
 import sys
-from typing import Dict, List, Optional
+from typing import Dict, Iterable, List, Optional
 
 from kvmontap.config import load, parse, path_from_environment
 from kvmontap.config.table import POLICIES
@@ -44,6 +44,17 @@ def carried(loaded: Loaded, old: Dict[str, Pool]) -> Dict[str, Pool]:
         name: pool
         for name, pool in old.items()
         if name not in now and (whole or name in loaded.broken) and not any(_overlap(pool.target, one) for one in targets)
+    }
+
+
+def removed(loaded: Loaded, old: Dict[str, Pool]) -> Dict[str, Pool]:
+    """The pools of `old` that were taken out of the file on purpose: they run on until somebody applies that."""
+    stay = carried(loaded, old)
+    targets = [pool.target for pool in loaded.config.pools.values()]
+    return {
+        name: pool
+        for name, pool in old.items()
+        if name not in loaded.config.pools and name not in stay and not any(_overlap(pool.target, one) for one in targets)
     }
 
 
@@ -113,17 +124,29 @@ def _quoted(value: str) -> str:
 
 
 def record(conf: str, file: str) -> None:
-    """Write to `file` the pools of the configuration at `conf`, and those of its broken sections as they were recorded before."""
+    """Write to `file` the pools of the configuration at `conf`, and of its broken or missing sections as they were before."""
     loaded = load(conf)
     before = load(file).config
-    pools = {**loaded.config.pools, **carried(loaded, before.pools)}
-    known = {**before.clusters, **loaded.config.clusters}
+    # Those that were taken out on purpose stay recorded too, until they are taken down: forget().
+    pools = {**loaded.config.pools, **carried(loaded, before.pools), **removed(loaded, before.pools)}
+    _write(file, text(pools, {**before.clusters, **loaded.config.clusters}))
+
+
+def forget(names: Iterable[str], file: Optional[str] = None) -> None:
+    """Drop pools from the record: nothing of them is attached any more."""
+    gone = set(names)
+    if gone:
+        before = load(file or path()).config
+        _write(file or path(), text({name: pool for name, pool in before.pools.items() if name not in gone}, before.clusters))
+
+
+def _write(file: str, content: str) -> None:
     os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)
     temporary = f"{file}.{os.urandom(6).hex()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text(pools, known))
+            stream.write(content)
         os.rename(temporary, file)
     except BaseException:
         os.unlink(temporary)

@@ -1,6 +1,7 @@
 """`python3 -m kvmontap.attach start|reload|stop KIND NAME`: what the template units run; KIND is one of KINDS.
 
-NAME is a pool's; with o2cb a cluster's, with hosted and hosted-guests a VM's.  `pool` is for pools of any protocol.
+NAME is a pool's; with o2cb a cluster's, with hosted and hosted-guests a VM's.  `pool` is for pools of any protocol.  `stop lost all` is
+kvmontap-shutdown.service.
 Exits with 0, or with 1 and one sentence on stderr.
 """
 
@@ -16,7 +17,7 @@ from kvmontap.model import FC, ISCSI, Cluster, Config, Pool
 from kvmontap.units import block
 
 VMS = ("hosted", "hosted-guests")
-KINDS = ("iscsi", "nvme", "fc", "o2cb", "pool") + VMS
+KINDS = ("iscsi", "nvme", "fc", "o2cb", "pool", "lost") + VMS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,6 +49,8 @@ def _undo(kind: str, name: str) -> None:
 
 def start(kind: str, name: str) -> None:
     """Bring one pool's device, or one cluster, up."""
+    if kind == "lost":
+        return
     if kind == "o2cb":
         o2cb.start(cluster(name))
         return
@@ -72,7 +75,7 @@ def start(kind: str, name: str) -> None:
     else:
         device.announce(found)
         if found.protocol == FC:
-            fc.start(found)
+            fc.start(found, deadline)
         path = device.wait(found, deadline, fc.rescan, fc.found)
     device.judge(found, path)
     lvm.used(found, path)

@@ -12,8 +12,10 @@ from kvmontap.units.block import device_path
 BLKID = "/usr/sbin/blkid"
 MOUNTED_OCFS2 = "/usr/sbin/mounted.ocfs2"
 MULTIPATH = "/usr/sbin/multipath"
+MULTIPATHD = "/usr/sbin/multipathd"
 COROSYNC = "/etc/corosync/corosync.conf"
 STEP = 0.2
+FIRST = 3.0  # seconds for udev and multipathd to do by themselves what they do
 RESCAN = 10.0  # seconds between two rescans while a device is not there
 
 
@@ -35,16 +37,27 @@ def wait(pool: Pool, deadline: float, rescan: Callable[[], None], found: Callabl
     if not path:  # a pool of whatever its portals or adapter show
         rescan()
         return ""
-    again = time.monotonic() + RESCAN / 2
+    again = time.monotonic() + FIRST
     while not os.path.exists(path):
         now = time.monotonic()
         if now >= deadline:
             raise AttachError(_missing(pool, path, found()))
         if now >= again:
             rescan()
+            _claim(pool)
             again = now + RESCAN
         time.sleep(STEP)
     return path
+
+
+def _claim(pool: Pool) -> None:
+    """Have multipathd look again at the disks of a LUN that it has passed over: those that were there before it was announced.
+
+    So it is with every LUN of an adapter, and of a session that somebody else began: with find_multipaths strict (Debian) the paths to a
+    LUN that multipath does not know are left alone for good, however many there are."""
+    if pool.wwid and san.multipath(pool.wwid) is None:
+        for disk in san.disks_of(pool.wwid):
+            call((MULTIPATHD, "add", "path", disk), 20.0)
 
 
 def _missing(pool: Pool, path: str, there: Tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """Fibre Channel: nothing to log in to.  The fabric brings the LUNs; the host is only asked to look again."""
 
 import os
+import time
 from typing import Tuple
 
 from kvmontap.attach.call import AttachError, say
@@ -8,11 +9,17 @@ from kvmontap.host import san
 from kvmontap.model import Pool
 
 FC_HOSTS = "sys/class/fc_host"
+STEP = 0.5
 
 
-def start(pool: Pool, root: str = "/") -> None:
-    """AttachError where this host has no adapter; one with its link down is only told."""
+def start(pool: Pool, deadline: float, root: str = "/") -> None:
+    """AttachError where this host has no adapter by `deadline` (time.monotonic()); one with its link down is only told.
+
+    At boot the adapter's driver is loaded beside us, and some take half a minute to show their ports."""
     hosts = adapters(root)
+    while not hosts and time.monotonic() < deadline:
+        time.sleep(STEP)
+        hosts = adapters(root)
     if not hosts:
         raise AttachError("this host has no Fibre Channel adapter (nothing in /sys/class/fc_host)")
     for name, state in hosts:

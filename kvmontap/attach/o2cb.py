@@ -4,9 +4,11 @@ The distribution's o2cb.service exits 0 with the cluster offline, so it is neith
 has brought online is used as it is and left online.
 """
 
+import errno
 import os
+import socket
 import time
-from typing import Tuple
+from typing import Callable, Tuple
 
 from kvmontap.attach import clusterconf, ledger
 from kvmontap.attach.call import AttachError, call, say
@@ -28,7 +30,7 @@ def start(cluster: Cluster) -> None:
         raise AttachError(f"cluster {cluster.name} has stack = {cluster.stack}, which is brought up by corosync and dlm, not here")
     if not os.path.exists(O2CB):
         raise AttachError("o2cb is not installed; install ocfs2-tools")
-    node = local_node(cluster, os.uname().nodename)
+    node = local_node(cluster, os.uname().nodename, here)
     _load()
     with ledger.opened(KIND) as book:
         made = not os.path.isdir(f"{CONFIGFS}/{cluster.name}")
@@ -57,13 +59,32 @@ def stop(name: str) -> None:
         book.release(name, [name])
 
 
-def local_node(cluster: Cluster, hostname: str) -> str:
-    """The node that this host is; o2cb goes by the host's name, with or without its domain."""
+def local_node(cluster: Cluster, hostname: str, is_here: Callable[[str], bool]) -> str:
+    """The node that this host is; o2cb goes by the host's name, with or without its domain, and the others call it at its address.
+
+    `is_here` tells whether an address is one of this host's."""
     names = [node.name for node in cluster.nodes]
-    for name in (hostname, hostname.partition(".")[0]):
-        if name in names:
-            return name
+    for node in cluster.nodes:
+        if node.name in (hostname, hostname.partition(".")[0]):
+            if not is_here(node.address):
+                raise AttachError(f"node {node.name} of cluster {cluster.name} has the address {node.address}, which no interface of this "
+                                  "host has; correct it in [[[nodes]]]")
+            return node.name
+    ours = next((node.name for node in cluster.nodes if is_here(node.address)), "")
+    if ours:
+        raise AttachError(f"this host is {hostname}, but the node with its address in cluster {cluster.name} is {ours}; o2cb knows a node "
+                          "by its host's name, so name it so in [[[nodes]]]")
     raise AttachError(f"this host is {hostname}, which is no node of cluster {cluster.name} ({', '.join(names)}); add it to [[[nodes]]]")
+
+
+def here(address: str) -> bool:
+    """Whether an interface of this host has the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def _load() -> None:

@@ -25,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(action="check", function="check")
 
     pool = _command(commands, "pool", "libvirt's storage pools").add_subparsers(dest="pool_command", metavar="COMMAND", required=True)
-    for name, text in (("list", "compare the pools of the file with libvirt's"), ("apply", "define, start and autostart what is missing")):
+    for name, text in (("list", "compare the pools of the file with libvirt's"),
+                       ("apply", "define, start and autostart what is missing in libvirt; take down what is gone from the file")):
         one = _command(pool, name, text)
         one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
         one.add_argument("--json", action="store_true", help="print JSON")

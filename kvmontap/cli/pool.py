@@ -4,9 +4,10 @@ import argparse
 import json
 import sys
 
-from kvmontap.config import load
+from kvmontap.config import load, path_from_environment
+from kvmontap.model import Config, Loaded
 from kvmontap.pools.apply import apply, listing
-from kvmontap.pools.libvirtd import Libvirt, PoolError
+from kvmontap.pools.libvirtd import URI, Libvirt, PoolError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -16,15 +17,20 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"left out, since their sections are wrong (run: kvmontap check): {', '.join(loaded.broken)}", file=sys.stderr)
     try:
         with Libvirt(arguments.connect) as connection:
-            done = _apply if arguments.function == "apply" else _list
-            return done(loaded.config, connection, arguments.json)
+            if arguments.function == "apply":
+                # Against another file or another libvirt, what is attached here would look like something that nobody wants any more.
+                own = arguments.config == path_from_environment() and arguments.connect == URI
+                return _apply(loaded, connection, arguments.json, own)
+            return _list(loaded.config, connection, arguments.json)
     except PoolError as error:
         print(f"kvmontap: {error}", file=sys.stderr)
         return 1
 
 
-def _apply(config, connection, as_json: bool) -> int:  # type: ignore[no-untyped-def]
-    changes = apply(config, connection)
+def _apply(loaded: Loaded, connection: Libvirt, as_json: bool, own: bool) -> int:
+    from kvmontap.pools.detach import detach  # late: nothing else needs systemctl
+
+    changes = (detach(loaded, connection) if own else ()) + apply(loaded.config, connection)
     if as_json:
         _dump([change._asdict() for change in changes])
     for change in changes if not as_json else ():
@@ -32,7 +38,7 @@ def _apply(config, connection, as_json: bool) -> int:  # type: ignore[no-untyped
     return int(any(change.wrong for change in changes))
 
 
-def _list(config, connection, as_json: bool) -> int:  # type: ignore[no-untyped-def]
+def _list(config: Config, connection: Libvirt, as_json: bool) -> int:
     rows = listing(config, connection)
     if as_json:
         _dump([row._asdict() for row in rows])

@@ -79,6 +79,10 @@ class Libvirt:
         """Stop a pool; for one of type dir this touches neither files nor mounts."""
         self._call(f"stop pool {name}", lambda: self._pool(name).destroy())
 
+    def undefine(self, name: str) -> None:
+        """Forget a pool that is not active; what lies in it stays."""
+        self._call(f"forget pool {name}", lambda: self._pool(name).undefine())
+
     def autostart(self, name: str, flag: bool) -> None:
         self._call(f"set autostart of pool {name}", lambda: self._pool(name).setAutostart(int(flag)))
 
@@ -118,6 +122,17 @@ class Libvirt:
                     raise PoolError(f"libvirt does not tell about its VMs: {_message(error)}") from None
                 continue
             found[machine.name] = machine
+        return found
+
+    def running(self) -> Dict[str, str]:
+        """{name: XML as it runs} of the VMs that run here, paused ones included."""
+        found = {}
+        for domain in self._call("list its VMs", self._connection.listAllDomains, self._api.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            try:
+                found[domain.name()] = domain.XMLDesc(0)
+            except self._error as error:
+                if error.get_error_code() != self._api.VIR_ERR_NO_DOMAIN:  # it has ended meanwhile
+                    raise PoolError(f"libvirt does not tell about its VMs: {_message(error)}") from None
         return found
 
     def define_machine(self, name: str, text: str) -> None:

@@ -63,9 +63,12 @@ def _beneath(pool: Pool) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
 
 
 def device_timeout(pool: Pool, timeout: str, header: str, source_path: str) -> Dict[str, str]:
-    """{path: text} of what goes with the mount: how long its device is waited for."""
+    """{path: text} of what goes with the mount: how long its device is waited for, once it has been attached.
+
+    Without the order the time would run from the beginning of the boot, the wait for the network included."""
     unit = path_unit(device_path(pool), "device")
-    return {f"{unit}.d/50-kvmontap.conf": _drop_in(header, source_path, [f"JobRunningTimeoutSec={timeout}"])}
+    lines = [f"After={attach_unit(pool)}", f"JobRunningTimeoutSec={timeout}"]
+    return {f"{unit}.d/50-kvmontap.conf": _drop_in(header, source_path, lines)}
 
 
 def device_only(pool: Pool, before: str, wants: str, header: str, source_path: str) -> Dict[str, str]:

@@ -51,7 +51,7 @@ def _units(pool: Pool, source_path: str, owner: Optional[Owner]) -> Tuple[Dict[s
     wanted = "" if pool.boot.mount == "manual" else block.attach_unit(pool)
     if pool.hosted_on:
         return hosted.units(pool, wanted, mount.HEADER, source_path)
-    files = block.device_only(pool, mount.BEFORE, " ".join(mount.BESIDE), mount.HEADER, source_path)
+    files = block.device_only(pool, mount.BEFORE, " ".join(mount.beside(pool)), mount.HEADER, source_path)
     target = f"/usr/lib/systemd/system/kvmontap-{block.kind(pool)}@.service"
     return files, {f"{mount.WANTED_BY}/{wanted}": target} if wanted else {}
 

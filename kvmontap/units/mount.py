@@ -2,7 +2,7 @@
 
 from typing import Dict, Tuple
 
-from kvmontap.model import Pool
+from kvmontap.model import FILE_PROTOCOLS, Pool
 from kvmontap.units import hosted
 from kvmontap.units.escape import path_unit, specifiers
 from kvmontap.units.mounted import Mounted
@@ -16,6 +16,8 @@ BEFORE = " ".join(("remote-fs.target",) + LIBVIRT)
 WANTED_BY = "remote-fs.target.wants"  # wants, not requires: a pool that fails fails nothing else
 # The record of what was applied, and the daemon that the first VM start of this boot asks: it loads while the network comes up.
 BESIDE = ("kvmontap-applied.service", "kvmontapd.service")
+# At shutdown it stops after the VMs and before the mounts, and gives up what no path leads to: a file server's mount needs no such thing.
+SHUTDOWN = ("kvmontap-shutdown.service",)
 
 
 def units(pool: Pool, mounted: Mounted, source_path: str) -> Tuple[Dict[str, str], Dict[str, str]]:
@@ -47,7 +49,7 @@ def mount(pool: Pool, mounted: Mounted, source_path: str) -> str:
     return _text(
         _unit(pool, source_path)
         + order
-        + [f"Wants={' '.join(BESIDE + mounted.services)}"]
+        + [f"Wants={' '.join(beside(pool) + mounted.services)}"]
         + [
             "",
             "[Mount]",
@@ -58,6 +60,11 @@ def mount(pool: Pool, mounted: Mounted, source_path: str) -> str:
             f"TimeoutSec={seconds(pool.boot.timeout)}",
         ]
     )
+
+
+def beside(pool: Pool) -> Tuple[str, ...]:
+    """What is started with the pool and never waited for."""
+    return BESIDE + (() if pool.protocol in FILE_PROTOCOLS else SHUTDOWN)
 
 
 def automount(pool: Pool, source_path: str) -> str:

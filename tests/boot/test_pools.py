@@ -139,6 +139,29 @@ def test_pool_list_and_apply_by_hand(configured):
     assert configured.output("kvmontap", "plan", "--diff") == "nothing differs"
 
 
+def test_a_pool_taken_out_of_the_file_goes_at_the_next_apply(configured):
+    without = CONF.replace(CONF[CONF.index("[[here01]]"):CONF.index("[[away01]]")], "")
+    configured.write("/etc/kvmontap.conf", without)
+    configured.run("systemctl", "daemon-reload")
+    configured.run("systemctl", "start", "kvmontap-applied.service")  # as any other mount does
+    mounts = ("kvmontap-fc@here01.service", "mnt-here01.mount")
+    assert [configured.show(unit, "ActiveState")["ActiveState"] for unit in mounts] == ["active", "active"]
+    assert configured.mounted("/mnt/here01") and pools(configured)["here01"] == ("active", "yes")
+
+    configured.run("systemd-run", "--unit=holder", "--property=WorkingDirectory=/mnt/here01", "sleep", "1000")
+    done = configured.run("kvmontap", "pool", "apply", check=False)
+    assert done.returncode == 1 and "but stays, since /mnt/here01 is in use by sleep (process " in done.stderr
+    assert configured.mounted("/mnt/here01") and pools(configured)["here01"] == ("active", "yes")
+
+    configured.run("systemctl", "stop", "holder")
+    done = configured.run("kvmontap", "pool", "apply", check=False)
+    assert [line for line in done.stdout.splitlines() if "here01" in line] == [
+        "pool here01: is gone from libvirt", "pool here01: /mnt/here01 is unmounted", "pool here01: its device is detached"]
+    assert not configured.mounted("/mnt/here01") and "here01" not in pools(configured)
+    assert [configured.show(unit, "ActiveState")["ActiveState"] for unit in mounts] == ["inactive", "inactive"]
+    assert "here01" not in configured.run("kvmontap", "pool", "apply", check=False).stdout
+
+
 def test_a_mount_of_the_wrong_kind_is_not_the_pools_storage(host):
     host.write("/etc/kvmontap.conf", "[pools]\n[[nfs01]]\nprotocol = nfs\nserver = 192.0.2.1\nexport = /nfs01\n")
     host.start()

@@ -74,24 +74,36 @@ def test_whose_cluster_a_file_system_is():
 
 def test_fc_without_an_adapter_and_with_a_dead_link(tmp_path, capsys):
     with pytest.raises(AttachError, match="no Fibre Channel adapter"):
-        fc.start(LUN, str(tmp_path))
+        fc.start(LUN, time.monotonic(), str(tmp_path))
     for name, state in (("host1", "Online\n"), ("host2", "Linkdown\n")):
         os.makedirs(tmp_path / "sys/class/fc_host" / name)
         (tmp_path / "sys/class/fc_host" / name / "port_state").write_text(state)
         os.makedirs(tmp_path / "sys/class/scsi_host" / name)
         (tmp_path / "sys/class/scsi_host" / name / "scan").write_text("")
-    fc.start(LUN, str(tmp_path))
+    fc.start(LUN, time.monotonic(), str(tmp_path))
     assert "adapter host2 is linkdown" in capsys.readouterr().err
     fc.rescan(str(tmp_path))
     assert (tmp_path / "sys/class/scsi_host/host2/scan").read_text() == "- - -\n"
 
 
-def test_this_host_must_be_a_node():
+def test_this_host_must_be_a_node_by_name_and_by_address():
     cluster = Cluster("c", nodes=(Node("kvm01", "10.0.0.1"), Node("kvm02.lab", "10.0.0.2", number=1)))
-    assert o2cb.local_node(cluster, "kvm01.example.com") == "kvm01"
-    assert o2cb.local_node(cluster, "kvm02.lab") == "kvm02.lab"
+
+    def local(hostname, *addresses):
+        return o2cb.local_node(cluster, hostname, addresses.__contains__)
+
+    assert local("kvm01.example.com", "10.0.0.1") == "kvm01"
+    assert local("kvm02.lab", "10.0.0.2") == "kvm02.lab"
     with pytest.raises(AttachError, match="this host is kvm03, which is no node of cluster c"):
-        o2cb.local_node(cluster, "kvm03")
+        local("kvm03", "10.0.0.3")
+    with pytest.raises(AttachError, match="this host is kvm1, but the node with its address in cluster c is kvm01; .*name"):
+        local("kvm1", "10.0.0.1")
+    with pytest.raises(AttachError, match="kvm01 of cluster c has the address 10.0.0.1, which no interface of this host has"):
+        local("kvm01", "10.0.0.2")
+
+
+def test_whether_an_address_is_this_hosts():
+    assert o2cb.here("127.0.0.1") and not o2cb.here("192.0.2.1")
 
 
 def test_what_nvme_discovery_prints():
