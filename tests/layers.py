@@ -51,7 +51,7 @@ MAKE_TREE = ("mmdebstrap", "dpkg-dev", "debhelper", "dh-python", "fakeroot")
 LAYERS: Dict[str, Layer] = {
     "unit": Layer(("tests/unit",), ("openssl", "fuse3", "qemu-utils", "btrfs-progs", "e2fsprogs", "autofs"), anywhere, 2),
     "golden": Layer(("tests/golden",), ("systemd",), anywhere, 2),
-    "libvirt": Layer(("tests/libvirt",), MAKE_TREE + ("openssl",), needs_namespaces),
+    "libvirt": Layer(("tests/libvirt",), MAKE_TREE + ("openssl",), needs_namespaces, 2),
     "boot": Layer(("tests/boot",), MAKE_TREE + ("systemd-container", "dbus"), needs_namespaces),
     "lab": Layer(("tests/lab",), (), needs_root),
     "bench": Layer(("tests/bench",), (), anywhere),
