@@ -159,6 +159,11 @@ REASONS: Dict[str, Reason] = {
     ),
     "volume.full": Reason(FAILED, "volume {volume} on array {array} is full", "free space or grow the volume"),
     "lun.unknown": Reason(FAILED, "array {array} has no {lun}", "check wwid= or namespace= of the pool, and ontap= and svm="),
+    "lun.unmapped": Reason(
+        DEGRADED,
+        "{lun} is mapped to no {groups} that has this host in it ({initiators}) on array {array}",
+        "map it, or add the host to its {groups}; kvmontap host-id prints its names",
+    ),
     "lun.offline": Reason(FAILED, "{lun} is {state} on array {array}", "{show} -vserver {svm} -path {lun}"),
     "svm.stopped": Reason(FAILED, "SVM {svm} is {state} on array {array}", "vserver start -vserver {svm}"),
     "lif.down": Reason(DEGRADED, "LIF {lif} ({address}) is {state} on array {array}", "network interface show -vserver {svm}"),

@@ -1,6 +1,6 @@
 """What changes slowly behind the pools of an array: LIFs and the nodes they are on, aggregates, SnapMirror, MetroCluster.
 
-Never on a hook's path.  `ask` puts at most six questions to an array, whatever the number of its pools; kvmontapd does so now and then and
+Never on a hook's path.  `ask` puts at most eight questions to an array, whatever the number of its pools; kvmontapd asks now and then,
 `kvmontap status` at once.  `judge`, which is pure, tells what the answers mean for one pool; since they may be some minutes old, nothing
 in here is worse than degraded.
 
@@ -15,7 +15,7 @@ from kvmontap.array.answers import AnswerError, number, one_line, text
 from kvmontap.array.client import Client, split_address
 from kvmontap.array.errors import UNKNOWN_API, ArrayError
 from kvmontap.array.state import VolumeLook, judge_lifs
-from kvmontap.model import DEGRADED, FC, FILE_PROTOCOLS, HEALTHS, Finding, Pool
+from kvmontap.model import DEGRADED, FC, FILE_PROTOCOLS, HEALTHS, ISCSI, NVME, Finding, Pool
 from kvmontap.reasons import finding
 
 Record = Mapping[str, Any]
@@ -25,6 +25,8 @@ NEARLY_FULL = 95  # percent of an aggregate, from where on ONTAP itself warns
 _LIF_FIELDS = ("name", "state", "enabled", "ip.address", "location.is_home", "location.node.name", "location.home_node.name",
                "location.failover", "svm.name", "svm.uuid")  # fmt: skip
 _FC_FIELDS = ("name", "state", "enabled", "data_protocol", "location.node.name", "svm.name", "svm.uuid")
+_IGROUP_FIELDS = ("name", "initiators.name", "lun_maps.lun.uuid")
+_SUBSYSTEM_FIELDS = ("name", "hosts.nqn", "subsystem_maps.namespace.uuid")
 _AGGREGATE_FIELDS = ("name", "state", "space.block_storage.used_percent")
 # A LIF with one of these goes down with its node.
 _STAYS = ("home_port_only", "home_node_only", "disabled")
@@ -37,6 +39,8 @@ class Standing(NamedTuple):
     array: str
     lifs: Optional[Records] = None
     fc_lifs: Optional[Records] = None
+    igroups: Optional[Records] = None
+    subsystems: Optional[Records] = None
     aggregates: Optional[Records] = None
     relationships: Optional[Records] = None
     mediators: Optional[Records] = None
@@ -47,7 +51,7 @@ class Standing(NamedTuple):
 def ask(client: Client, pools: Iterable[Pool], deadline: float) -> Standing:
     """Everything that the array says about what stands behind `pools`; never raises for anything that the array does.
 
-    After a question without an answer no further one is put: whoever hangs once hangs six times.
+    After a question without an answer no further one is put: whoever hangs once hangs every time.
     """
     protocols = {pool.protocol for pool in pools if pool.ontap == client.array.name}
     questions: Dict[str, Callable[[], Any]] = {}
@@ -55,6 +59,10 @@ def ask(client: Client, pools: Iterable[Pool], deadline: float) -> Standing:
         questions["lifs"] = lambda: client.records("IpInterface", _LIF_FIELDS, deadline, most=5000)
     if protocols & set(_FABRIC):
         questions["fc_lifs"] = lambda: client.records("FcInterface", _FC_FIELDS, deadline, most=5000)
+    if protocols & {ISCSI, FC}:
+        questions["igroups"] = lambda: client.records("Igroup", _IGROUP_FIELDS, deadline, most=5000)
+    if protocols & set(NVME):
+        questions["subsystems"] = lambda: client.records("NvmeSubsystem", _SUBSYSTEM_FIELDS, deadline, most=5000)
     if protocols:
         questions["aggregates"] = lambda: client.records("Aggregate", _AGGREGATE_FIELDS, deadline, most=1000)
     # An array without a pool of ours may be where SnapMirror takes their volumes.
@@ -77,13 +85,19 @@ def ask(client: Client, pools: Iterable[Pool], deadline: float) -> Standing:
     return Standing(client.array.name, skipped=tuple(skipped), **found)
 
 
-def judge(pool: Pool, seen: Optional[VolumeLook], standings: Mapping[str, Standing]) -> Tuple[Finding, ...]:
-    """What the arrays' answers mean for a pool.  `seen`: what is known of its volume; standings: by name, of every array that was asked."""
+def judge(
+    pool: Pool, seen: Optional[VolumeLook], standings: Mapping[str, Standing], initiators: Tuple[str, ...] = ()
+) -> Tuple[Finding, ...]:
+    """What the arrays' answers mean for a pool.
+
+    seen: what is known of its volume; standings: by name, of every array that was asked; initiators: the names by which an array knows
+    this host for the pool's protocol (IQN, WWPNs, NQN), () where it has none."""
     own = standings.get(pool.ontap)
     if own is None or seen is None or seen.ref is None:
         return ()
     try:
-        found = [*_lifs(pool, seen, own), *_aggregates(seen, own), *_protection(pool, seen, own, standings)]
+        found = [*_lifs(pool, seen, own), *_mapped(pool, seen, own, initiators), *_aggregates(seen, own)]
+        found += _protection(pool, seen, own, standings)
     except AnswerError as error:
         found = [finding("array.answer", array=pool.ontap, address=pool.ontap, error=one_line(str(error)))]
     return tuple(one if HEALTHS.index(one.health) <= HEALTHS.index(DEGRADED) else one._replace(health=DEGRADED) for one in found)
@@ -132,6 +146,33 @@ def judge_nodes(ours: Iterable[Record], every: Iterable[Record], pool: Pool, arr
         return ()
     names = ", ".join(sorted(text(record, "name") for record in up)[:4])
     return (finding("lif.one-node", lifs=names, node=nodes.pop(), pool=pool.name, array=array),)
+
+
+# -- maps
+
+
+def _mapped(pool: Pool, seen: VolumeLook, own: Standing, initiators: Tuple[str, ...]) -> Iterable[Finding]:
+    """Whether the pool's LUN or namespace is mapped to this host."""
+    nvme = pool.protocol in NVME
+    groups, maps, members = (own.subsystems, "subsystem_maps", "hosts") if nvme else (own.igroups, "lun_maps", "initiators")
+    if groups is None or not initiators or not seen.block:
+        return
+    ours = {one.lower() for one in initiators}
+    path, name = ("namespace.uuid", "nqn") if nvme else ("lun.uuid", "name")
+    for group in groups:
+        if any(text(one, path) == seen.block for one in _list(group, maps)) and any(
+                text(one, name).lower() in ours for one in _list(group, members)):
+            return
+    device = f"namespace {pool.namespace}" if nvme else f"LUN {pool.wwid}"
+    yield finding("lun.unmapped", lun=device, initiators=", ".join(initiators), array=own.array,
+                  groups="subsystem" if nvme else "igroup")  # fmt: skip
+
+
+def _list(record: Record, key: str) -> List[Record]:
+    value = record.get(key) or []
+    if not isinstance(value, list):
+        raise AnswerError(f"{key} is not a list")
+    return [one for one in value if isinstance(one, Mapping)]
 
 
 # -- aggregates and protection

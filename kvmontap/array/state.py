@@ -55,6 +55,7 @@ class VolumeLook(NamedTuple):
     size: Optional[int] = None  # bytes
     available: Optional[int] = None  # bytes
     aggregates: Tuple[str, ...] = ()  # names of those that it lies on
+    block: str = ""  # UUID of the pool's LUN or namespace, where that is how the volume was found
 
 
 class _Search(NamedTuple):
@@ -66,6 +67,7 @@ class _Search(NamedTuple):
     paths: Tuple[str, ...] = ()  # junction paths that would do, best first
     uuid: str = ""
     findings: Tuple[Finding, ...] = ()  # about what led to the volume
+    block: str = ""  # UUID of the LUN or namespace that led to it
 
 
 def look(client: Client, pool: Pool, deadline: float) -> VolumeLook:
@@ -92,7 +94,7 @@ def _look(client: Client, pool: Pool, deadline: float) -> VolumeLook:
     findings = list(judge_volume(record, client.array.name, search.paths) + search.findings)
     seen = VolumeLook(
         ref, (), (), number(record, "snapshot_count"), number(record, "space.size"), number(record, "space.available"),
-        _aggregates(record),
+        _aggregates(record), search.block,
     )  # fmt: skip
     skipped: List[str] = []
     try:
@@ -120,7 +122,7 @@ def _search(client: Client, pool: Pool, deadline: float) -> Union[_Search, Findi
     if pool.protocol == SMB and pool.share:
         return _share(client, pool.share.strip("/\\").replace("\\", "/").split("/")[0], svm, deadline)
     held = luns.holder(client, pool, svm, deadline)
-    return _Search({"uuid": held.volume_uuid}, held.volume, uuid=held.volume_uuid, findings=held.findings) if isinstance(
+    return _Search({"uuid": held.volume_uuid}, held.volume, uuid=held.volume_uuid, findings=held.findings, block=held.uuid) if isinstance(
         held, luns.Held) else held
 
 

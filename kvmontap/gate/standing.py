@@ -12,7 +12,8 @@ from kvmontap.array import standing
 from kvmontap.array.state import VolumeLook
 from kvmontap.gate.configured import Configured
 from kvmontap.gate.parallel import gather
-from kvmontap.model import Array, Config, Finding, Pool
+from kvmontap.host import identity
+from kvmontap.model import FC, ISCSI, NVME, Array, Config, Finding, Pool
 
 EVERY = 300.0  # seconds between two looks
 SLACK = 0.5
@@ -23,8 +24,10 @@ class Standings:
 
     client(array) gives the kvmontap.array.Client to ask through."""
 
-    def __init__(self, client: Callable[[Array], object], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: Callable[[Array], object], clock: Callable[[], float] = time.monotonic, root: str = "/") -> None:
+        """`root`: where this host's names are read."""
         self._client = client
+        self._root = root
         self._clock = clock
         self._lock = threading.Lock()
         self._answers: Dict[str, standing.Standing] = {}
@@ -46,7 +49,8 @@ class Standings:
         """What the last answers mean for a pool, of whose volume `look` is known.  Asks nobody."""
         with self._lock:
             answers = dict(self._answers)
-        return standing.judge(pool, look, answers)
+        names = initiators(pool.protocol, self._root) if look is not None and look.block else ()
+        return standing.judge(pool, look, answers, names)
 
     def skipped(self, array: str) -> Tuple[str, ...]:
         """What an array was not asked, or did not answer, at the last look."""
@@ -72,3 +76,11 @@ class Standings:
         finally:
             with self._lock:
                 self._under_way = False
+
+
+def initiators(protocol: str, root: str = "/") -> Tuple[str, ...]:
+    """The names by which an array knows this host for a protocol."""
+    known = identity.read(root)
+    if protocol == FC:
+        return tuple(port.wwpn for port in known.ports)
+    return tuple(filter(None, (known.iqn if protocol == ISCSI else known.nqn if protocol in NVME else "",)))

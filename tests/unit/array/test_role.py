@@ -208,8 +208,9 @@ def test_without_any_one_line_something_is_refused(site, gone):
         **{f"/api/protocols/{path}": "see what doctor asks for" for path in (
             "nfs/export-policies", "san/igroups", "san/lun-maps", "nvme/subsystems", "nvme/subsystem-maps")},
         **{path: "see what stands behind" for path in (
-            "/api/network/fc/interfaces", "/api/snapmirror/relationships", "/api/storage/aggregates", "/api/cluster/mediators",
-            "/api/cluster/metrocluster")},
+            "/api/protocols/san/igroups", "/api/protocols/nvme/subsystems", "/api/network/fc/interfaces",
+            "/api/snapmirror/relationships", "/api/storage/aggregates",
+            "/api/cluster/mediators", "/api/cluster/metrocluster")},
     }
     assert expected[gone.path] in told, told
 

@@ -10,6 +10,7 @@ from tests.pocket_array import PocketArray
 from tests.unit.array.over_https import requests, secret, soon
 
 UUID = "b597650e-1112-11ee-a4a2-0050569c9f4e"
+IQN, NQN = "iqn.1993-08.org.debian:01:host1", "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000011"
 RELATIONSHIP = {
     "uuid": UUID,
     "state": "snapmirrored",
@@ -31,6 +32,11 @@ DESCRIPTION = {
          "location": {"home_node": {"name": f"node{number}"}, "node": {"name": f"node{number}"}, "is_home": True}}
         for number in (1, 2)
     ],
+    "luns": [{"name": "lun0", "volume": "kvmblk01", "serial": "81LW1+X8v8WO"}],
+    "namespaces": [{"name": "ns0", "volume": "kvmblk01", "uuid": "6c1e5a0e-0000-4000-8000-000000000000"}],
+    "igroups": [{"name": "kvm", "initiators": [IQN, "20:00:00:50:56:b4:13:a8"], "maps": ["lun0"]},
+                {"name": "others", "initiators": ["iqn.1993-08.org.debian:01:other"], "maps": []}],
+    "subsystems": [{"name": "kvm", "hosts": [NQN], "maps": ["ns0"]}],
     "aggregates": [{"name": "aggr1", "space": {"block_storage": {"used_percent": 40}}}],
     "relationships": [RELATIONSHIP],
     "mediators": [{"ip_address": "192.0.2.9", "reachable": False}],
@@ -40,7 +46,9 @@ DESCRIPTION = {
 NFS = model.Pool("kvmnfs01", "nfs", "/mnt/kvmnfs01", server=("192.0.2.11", "192.0.2.12"), export="/kvmnfs01", ontap="prod")
 ISCSI = model.Pool("kvmiscsi01", "iscsi", "/mnt/i", portals=("192.0.2.11", "192.0.2.12:3260"), volume="kvmblk01", ontap="prod")
 FC = model.Pool("kvmfc01", "fc", "/mnt/f", volume="kvmblk01", ontap="prod")
-POOLS = (NFS, ISCSI, FC)
+NVME = model.Pool("kvmns01", "nvme-tcp", "/mnt/n", portals=("192.0.2.11", "192.0.2.12"), ontap="prod",
+                  namespace="6c1e5a0e-0000-4000-8000-000000000000")
+POOLS = (NFS, ISCSI, FC, NVME)
 
 
 @pytest.fixture
@@ -73,11 +81,11 @@ def test_all_is_well(judged):
     assert judged(NFS) == {} and judged(ISCSI) == {} and judged(FC) == {}
 
 
-def test_six_questions_for_all_pools_of_an_array(pocket, client):
+def test_eight_questions_for_all_pools_of_an_array(pocket, client):
     ask(client, POOLS, soon())
     assert sorted(path for _, path in requests(pocket)) == [
         "/api/cluster/mediators", "/api/cluster/metrocluster", "/api/network/fc/interfaces", "/api/network/ip/interfaces",
-        "/api/snapmirror/relationships", "/api/storage/aggregates"]
+        "/api/protocols/nvme/subsystems", "/api/protocols/san/igroups", "/api/snapmirror/relationships", "/api/storage/aggregates"]
     before = len(requests(pocket))
     ask(client, (NFS,), soon())
     assert len(requests(pocket)) - before == 5
@@ -98,6 +106,19 @@ def test_lifs_of_one_node(pocket, judged):
     assert judged(NFS) == {}
     pocket.change(fc_lifs={"fc2": {"state": "down"}})
     assert set(judged(FC)) == {"lif.down", "lif.one-node"}
+
+
+@pytest.mark.parametrize("pool, names, unmapped", [
+    (ISCSI._replace(volume="", wwid="3600a098038314c57312b58387638574f"), (IQN.upper(),), False),
+    (FC._replace(volume="", wwid="3600a098038314c57312b58387638574f"), ("20:00:00:50:56:b4:13:a7", "20:00:00:50:56:b4:13:a8"), False),
+    (ISCSI._replace(volume="", wwid="3600a098038314c57312b58387638574f"), ("iqn.1993-08.org.debian:01:other",), True),
+    (NVME, (NQN,), False), (NVME, (NQN[:-1] + "2",), True), (NVME, (), False),
+])
+def test_maps_to_this_host(pool, names, unmapped, client):
+    seen = look(client, pool, soon())
+    found = judge(pool, seen, {"prod": ask(client, POOLS, soon())}, names)
+    assert [one.code for one in found] == (["lun.unmapped"] if unmapped else [])
+    assert not unmapped or names[0] in found[0].text
 
 
 def test_aggregates(pocket, judged):
@@ -157,7 +178,8 @@ def test_what_the_role_may_not_ask_is_skipped(pocket, tmp_path):
     answered = ask(client, POOLS, soon())
     client.close()
     assert answered.relationships and answered.lifs is None
-    assert [one.partition(":")[0] for one in answered.skipped] == ["lifs", "fc lifs", "aggregates", "mediators", "metrocluster"]
+    assert [one.partition(":")[0] for one in answered.skipped] == [
+        "lifs", "fc lifs", "igroups", "subsystems", "aggregates", "mediators", "metrocluster"]
     assert "does not let limited read LIFs" in answered.skipped[0]
     assert judge(NFS, VolumeLook(VolumeRef("u", "kvmnfs01", "svm_kvm", "")), {"prod": answered}) == ()
 
