@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Dict, Iterable, Tuple
 
+# Where a protocol's storage answers a handshake, by the protocol's name in the configuration; discovery of NVMe has a port of its own.
+PORTS = {"nfs": (2049,), "smb": (445,), "iscsi": (3260,), "nvme-tcp": (8009, 4420)}
 ONE_TRY = 3.0  # seconds for one handshake: the first SYN and one repetition
 PAUSE = 0.5  # between two tries
 

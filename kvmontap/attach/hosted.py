@@ -6,20 +6,20 @@ virsh is asked in processes of its own: libvirt answers nobody while it autostar
 import time
 from typing import Dict, List, Sequence, Tuple
 
+from kvmontap.answering import PORTS
 from kvmontap.attach.call import AttachError, call, say
 from kvmontap.attach.portals import answering
 from kvmontap.config import load, path_from_environment
 from kvmontap.domain import DomainError, parse, pooldefs
 from kvmontap.host.behind import Behind
 from kvmontap.host.match import match
-from kvmontap.model import NFS, SMB, Pool
+from kvmontap.model import Pool
 
 VIRSH = "/usr/bin/virsh"
 SECONDS = 30.0  # for one question
 PATIENCE = 600.0  # an array takes minutes to boot; a longer [boot] timeout of a pool counts
 LEAVE = 300.0  # seconds for guests to shut down, as libvirt-guests gives them
 AGAIN = 1.0
-PORTS = {NFS: (2049,), SMB: (445,), "iscsi": (3260,), "nvme-tcp": (8009, 4420)}
 
 
 def wait(name: str, pools: Sequence[Pool]) -> None:

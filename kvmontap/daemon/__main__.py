@@ -1,25 +1,26 @@
 """`python3 -m kvmontap.daemon [--socket PATH] [--config FILE]`: kvmontapd, by systemd's socket or by hand."""
 
 import argparse
-import functools
 import os
 import socket
 import stat
 import sys
-import threading
-import time
 from typing import Any, List, Optional
 
 from kvmontap import applied, hook, service
-from kvmontap.daemon import retention
+from kvmontap.daemon import retention, telling
 from kvmontap.daemon.configuration import ConfigurationFile
+from kvmontap.daemon.keeper import Keeper
+from kvmontap.daemon.recovering import Recovery
 from kvmontap.daemon.requests import serve
 from kvmontap.daemon.server import BACKLOG, Duties, Server
+from kvmontap.daemon.telling import Telling
 from kvmontap.gate import report
 from kvmontap.gate.assemble import pipeline
 from kvmontap.gate.configured import Configured
-from kvmontap.gate.pipeline import Pipeline
+from kvmontap.host.changes import Changes
 from kvmontap.host.probe import Prober
+from kvmontap.host.udev import monitor
 from kvmontap.snapshots import Reuse
 from kvmontap.snapshots.background import Housekeeper
 from kvmontap.snapshots.prune import Report
@@ -42,18 +43,26 @@ def main(argv: Optional[List[str]] = None) -> int:
         reuse.forget(report.deleted)
         retention.tell(report)
 
-    keeper = Housekeeper(thinned_out, retention.fault)
+    housekeeper = Housekeeper(thinned_out, retention.fault)
 
-    def taken(*about: Any) -> None:
+    def taken(pools: Any, requests: Any, outcomes: Any) -> None:
+        if any(one.finding is not None for one in outcomes):
+            line.doctor.fresh.changed()  # the array is otherwise than it said a moment ago
         # While the file is wrong anywhere, nobody knows for certain what it wants kept: a mistyped keep= counts as the default.
         if not configuration.current().problems:
-            keeper.taken(*about)
+            housekeeper.taken(pools, requests, outcomes)
 
-    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, taken, reuse)
+    line = pipeline(configuration.current, os.path.dirname(options.socket), prober, taken, reuse, lasting=True)
+
+    changes = Changes(monitor=monitor())
+    recovery = Recovery(configuration.current, line, changes, os.path.dirname(options.socket), options.config)
+    # Its first look also warms the connections to the arrays: the first VM is not to wait for the client library and a login.
+    keeper = Keeper(configuration.current, line.doctor, changes, (Telling().use, *recovery.uses), telling.fault)
 
     def ready() -> None:
         service.notify("READY=1")
-        warm_up(line, configuration.current())
+        keeper.start()
+        recovery.start()
 
     def reload() -> None:
         service.reloading()
@@ -71,15 +80,6 @@ def main(argv: Optional[List[str]] = None) -> int:
     prober.close()
     # A thread that waits for a hung mount must not keep us: systemd would wait for it in vain.
     os._exit(0)
-
-
-def warm_up(line: Pipeline, found: Configured) -> None:
-    """Has each array looked at once, in threads of their own: the first VM is not to wait for the client library and a login."""
-    first = {pool.ontap: pool for pool in reversed(list(found.config.pools.values())) if pool.ontap in found.config.arrays}
-    for name, pool in first.items():
-        array = found.config.arrays[name]
-        look = functools.partial(line.doctor.look, array, pool, time.monotonic() + array.timeout)
-        threading.Thread(target=look, name=f"kvmontap-warm-{name}", daemon=True).start()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ Format: systemd's "Journal Message Catalogs"; @FIELD@ is filled in by journalctl
 
 import re
 import sys
-from typing import Iterator
+from typing import Iterator, Tuple
 
 from kvmontap.gate import report
 from kvmontap.model import FAILED, UNKNOWN
@@ -18,6 +18,7 @@ Documentation: man:kvmontapd(8) man:kvmontap(8)
 
 {text}
 """
+_WHO = "VM: @KVMONTAP_DOMAIN@\n"
 _WHY = """VM:     @KVMONTAP_DOMAIN@
 Pool:   @KVMONTAP_POOL@ (@KVMONTAP_HEALTH@)
 Reason: @KVMONTAP_CODE@
@@ -53,6 +54,7 @@ def text() -> str:
             "The array took a snapshot before a VM started or arrived",
             "VM:       @KVMONTAP_DOMAIN@\nSnapshot: @KVMONTAP_SNAPSHOT@",
         ),
+        *_watched(),
         (
             report.FAULT,
             "kvmontap itself failed, and let a VM through unchecked",
@@ -71,6 +73,50 @@ def text() -> str:
         ),
     )
     return "\n".join(_HEAD.format(id=identity, subject=subject, text=body) for identity, subject, body in entries)
+
+
+def _watched() -> Tuple[Tuple[str, str, str], ...]:
+    """What kvmontapd tells by itself, without a VM that asks."""
+    return (
+        (
+            report.HEALTH,
+            "The health of a storage pool has changed",
+            "Pool:   @KVMONTAP_POOL@ (@KVMONTAP_HEALTH@)\nReason: @KVMONTAP_CODE@\n\nkvmontapd looks at every pool after each"
+            "\nevent and once a minute.  All of them are shown by: kvmontap status",
+        ),
+        (
+            report.RETRIED,
+            "kvmontap tries again to bring a storage pool up",
+            "Pool: @KVMONTAP_POOL@\nUnit: @KVMONTAP_UNIT@\n\nThe unit failed, most likely at boot.  It is started again while it fails,"
+            "\never less often; not one that somebody has stopped.",
+        ),
+        (
+            report.POOL_STARTED,
+            "A pool was started in libvirt because its storage is back",
+            "Pool: @KVMONTAP_POOL@",
+        ),
+        (
+            report.POOL_STOPPED,
+            "A pool was stopped in libvirt because its storage is not there",
+            "Pool: @KVMONTAP_POOL@\n\nlibvirt starts a directory pool on an empty directory too, and would show and fill that.  The"
+            "\nstop touches neither files nor mounts; the pool is started again when its storage is back.",
+        ),
+        (
+            report.VM_STARTED,
+            "A VM was started that had been refused at boot",
+            _WHO + "\nlibvirt wanted to start it at boot, its storage was not fit for it then, and is now.",
+        ),
+        (
+            report.VM_RESUMED,
+            "A VM goes on that libvirt had paused for an I/O error",
+            _WHO + "\nIts storage is well again.",
+        ),
+        (
+            report.LEFT,
+            "kvmontap could not bring something back, and says why",
+            _WHO + "Pool: @KVMONTAP_POOL@",
+        ),
+    )
 
 
 if __name__ == "__main__":

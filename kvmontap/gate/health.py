@@ -8,6 +8,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tu
 
 from kvmontap.domain import chain
 from kvmontap.gate.configured import Configured
+from kvmontap.gate.fresh import Fresh
 from kvmontap.gate.memory import FirstSeen
 from kvmontap.gate.parallel import Answer, gather
 from kvmontap.gate.verdict import one_line
@@ -45,6 +46,7 @@ class Doctor(NamedTuple):
     place: Callable[[Source], str]  # the path of a source, "" where it has none
     on_this_host: Callable[[str], bool]  # whether opening a path waits for no server
     first_seen: FirstSeen
+    fresh: Optional[Fresh] = None  # what `look` remembers, None = nothing
 
     def examine(self, domain: Domain, found: Configured, started: float, tell: Callable[[float], None]) -> Seen:
         """The pools that `domain` touches and how they are; waits for each no longer than its own [gate] timeout."""
@@ -82,7 +84,22 @@ class Doctor(NamedTuple):
                 )
         until = started + max(_timeout(found.config, name) for name in names)
         answers = gather(questions, until + SLACK)
+        answers.update(self._asked_anew(names, found, answers, until))
         return {name: self._health(name, found, questions, answers) for name in names}
+
+    def _asked_anew(self, names: Sequence[str], found: Configured, answers: Dict, until: float) -> Dict:
+        """The array once more for pools whose mount is not as it should be: what is wrong there explains it, and nothing old refuses."""
+        failed = [
+            name for name in names
+            if (name, "mount") in answers and (name, "array") in answers and answers[name, "mount"].error is None
+            and any(one.health == FAILED for one in answers[name, "mount"].value)
+        ]  # fmt: skip
+        if self.fresh is None or not failed or until - time.monotonic() < LOCAL:
+            return {}
+        pools = {name: found.config.pools[name] for name in failed}
+        return gather({
+            (name, "array"): lambda pool=pool: self.fresh.now(found.config.arrays[pool.ontap], pool, until) for name, pool in pools.items()
+        }, until + SLACK)  # fmt: skip
 
     def _health(self, name: str, found: Configured, questions: Dict, answers: Dict) -> Health:
         """One pool's findings, out of the answers that came in time."""

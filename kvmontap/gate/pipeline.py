@@ -2,15 +2,15 @@
 
 import os
 import time
-from typing import Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from kvmontap.domain import DomainError, chain, parse
 from kvmontap.gate.configured import Configured
 from kvmontap.gate.health import SLACK, Doctor, Health, Seen
-from kvmontap.gate.memory import Arrivals
+from kvmontap.gate.memory import Arrivals, Refusals
 from kvmontap.gate.parallel import gather
-from kvmontap.gate.verdict import Event, judge, one_line, policy, snapshot_findings, told
-from kvmontap.model import FAILED, Config, Finding, Pool, PoolHealth, Verdict
+from kvmontap.gate.verdict import Event, judge, one_line, policy, refusing, snapshot_findings, told
+from kvmontap.model import FAILED, Config, Domain, Finding, Pool, PoolHealth, Verdict
 from kvmontap.reasons import finding, worst
 from kvmontap.snapshots import Plan, plan
 
@@ -39,6 +39,7 @@ class Pipeline(NamedTuple):
     snapshotter: object  # kvmontap.snapshots.Snapshotter
     arrivals: Arrivals
     taken: Callable = ignored  # (pools by name, requests, outcomes) after snapshots were asked for; returns at once
+    refusals: Optional[Refusals] = None  # of VMs that libvirt autostarts, None = nobody wants to know
 
     def handle(
         self, event: Event, xml: bytes, started: float, tell: Callable[[float], None] = nobody
@@ -56,6 +57,18 @@ class Pipeline(NamedTuple):
             domain = parse(xml)
         except DomainError as error:
             return unreadable(event, xml, found, str(error))
+        verdict = self._judged(event, domain, found, started, tell)
+        if self.refusals is not None and event.op != MIGRATE:
+            if verdict.allow:
+                self.refusals.forget(domain.uuid)
+            else:
+                self.refusals.note(domain.uuid, domain.name, refusing(verdict, config))
+        return verdict
+
+    def _judged(
+        self, event: Event, domain: Domain, found: Configured, started: float, tell: Callable[[float], None]
+    ) -> Verdict:
+        config = found.config
         seen = self.doctor.examine(domain, found, started, tell)
         if not seen.hits:
             return Verdict(True, "", "")

@@ -56,6 +56,13 @@ def refuses(finding: Finding, gate: Gate) -> bool:
     return finding.health == UNKNOWN and gate.array_unknown == "refuse"
 
 
+def refusing(verdict: Verdict, config: Config) -> Tuple[str, ...]:
+    """The pools that a refusal is for."""
+    return tuple(
+        health.pool for health in verdict.healths if any(refuses(one, policy(config, health.pool)) for one in health.findings)
+    )
+
+
 def spared(hit: object, finding: Finding) -> bool:
     """Whether a VM needs a pool for nothing but disks that libvirt drops when they are not there (startupPolicy=optional).
 

@@ -1,10 +1,13 @@
 """Storage pools and VMs of a running libvirt: the one module of kvmontap that imports libvirt.
 
+It can also tell of what happens (listen), in a thread that is libvirt's event loop; what it calls then must return at once.
+
 The import takes place with the connection, so that whoever only reads a plan does not need the bindings.  Calls are synchronous
 and have no timeout (libvirt accepts no client before its autostart is through): callers bring their own deadline.
 """
 
-from typing import Any, Dict, NamedTuple, Optional
+import threading
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from kvmontap.pools.plan import State
 
@@ -26,6 +29,28 @@ class Machine(NamedTuple):
     snapshots: int = 0  # libvirt's own
 
 
+class Guest(NamedTuple):
+    """A VM as it is right now."""
+
+    name: str
+    uuid: str
+    active: bool
+    autostart: bool
+    paused_for_io: bool = False  # libvirt paused it because its storage gave an error
+
+
+# What happens to a VM, as Listener.machine hears it.
+STARTED, PAUSED_FOR_IO, UNDEFINED, OTHER = "started", "paused-for-io", "undefined", "other"
+
+
+class Listener(NamedTuple):
+    """Who is called, in the thread of the event loop."""
+
+    pool: Callable[[str, bool], None]  # name, whether it is active now
+    machine: Callable[[str, str, str], None]  # UUID, name, what
+    closed: Callable[[], None]  # the connection is gone
+
+
 class Libvirt:
     """A connection; `with` closes it."""
 
@@ -36,6 +61,7 @@ class Libvirt:
             raise PoolError(f"libvirt's Python bindings cannot be loaded ({error}); install python3-libvirt") from None
         self._error = libvirt.libvirtError
         self._api = libvirt
+        self._undo: List[Callable[[], Any]] = []  # what listens would keep the connection in memory
         libvirt.registerErrorHandler(lambda context, error: None, None)  # it would print to stderr by itself
         try:
             self._connection = libvirt.open(uri)
@@ -46,19 +72,63 @@ class Libvirt:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        for undo in (*self._undo, self._connection.close):
+            try:
+                undo()
+            except self._error:  # the other side is gone
+                pass
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of everything from now on; event_loop() must have been called before this connection was opened."""
+        api = self._api
+        machine = {
+            (api.VIR_DOMAIN_EVENT_SUSPENDED, api.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR): PAUSED_FOR_IO,
+            (api.VIR_DOMAIN_EVENT_STARTED, None): STARTED,
+            (api.VIR_DOMAIN_EVENT_UNDEFINED, None): UNDEFINED,
+        }
+
+        def pool_happened(_: Any, pool: Any, event: int, __: int, ___: Any) -> None:
+            if event in (api.VIR_STORAGE_POOL_EVENT_STARTED, api.VIR_STORAGE_POOL_EVENT_STOPPED):
+                listener.pool(pool.name(), event == api.VIR_STORAGE_POOL_EVENT_STARTED)
+
+        def machine_happened(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
+            what = machine.get((event, detail)) or machine.get((event, None)) or OTHER
+            listener.machine(domain.UUIDString(), domain.name(), what)
+
+        connection = self._connection
+        self._call("report a lost connection", connection.registerCloseCallback, lambda *_: listener.closed(), None)
+        self._undo.append(connection.unregisterCloseCallback)
+        lifecycle = (None, api.VIR_DOMAIN_EVENT_ID_LIFECYCLE, machine_happened, None)
+        machines = self._call("report what happens to VMs", connection.domainEventRegisterAny, *lifecycle)
+        self._undo.append(lambda: connection.domainEventDeregisterAny(machines))
+        lifecycle = (None, api.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, pool_happened, None)
+        pools = self._call("report what happens to pools", connection.storagePoolEventRegisterAny, *lifecycle)
+        self._undo.append(lambda: connection.storagePoolEventDeregisterAny(pools))
+
+    def pool(self, name: str) -> Optional[State]:
+        """One pool, None where libvirt has none of that name."""
         try:
-            self._connection.close()
-        except self._error:
-            pass
+            return self._state(self._pool(name))
+        except self._error as error:
+            if error.get_error_code() == self._api.VIR_ERR_NO_STORAGE_POOL:
+                return None
+            raise PoolError(f"libvirt does not tell about pool {name}: {_message(error)}") from None
+
+    def pool_now(self, name: str) -> str:
+        """The XML of a pool as it is now, for a storage hook."""
+        return str(self._call(f"tell about pool {name}", lambda: self._pool(name).XMLDesc(0)))
+
+    def _state(self, pool: Any) -> State:
+        persistent = bool(pool.isPersistent())
+        text = pool.XMLDesc(self._api.VIR_STORAGE_XML_INACTIVE if persistent else 0)
+        return State(text, bool(pool.isActive()), bool(pool.autostart()), persistent)
 
     def pools(self) -> Dict[str, State]:
         """Every pool that libvirt knows, by name."""
         found = {}
         for pool in self._call("list its storage pools", self._connection.listAllStoragePools):
             try:
-                persistent = bool(pool.isPersistent())
-                text = pool.XMLDesc(self._api.VIR_STORAGE_XML_INACTIVE if persistent else 0)
-                found[pool.name()] = State(text, bool(pool.isActive()), bool(pool.autostart()), persistent)
+                found[pool.name()] = self._state(pool)
             except self._error as error:
                 if error.get_error_code() != self._api.VIR_ERR_NO_STORAGE_POOL:  # it has gone meanwhile
                     raise PoolError(f"libvirt does not tell about its storage pools: {_message(error)}") from None
@@ -135,6 +205,43 @@ class Libvirt:
                     raise PoolError(f"libvirt does not tell about its VMs: {_message(error)}") from None
         return found
 
+    def guest(self, uuid: str) -> Optional[Guest]:
+        """The VM of that UUID, None where there is none."""
+        try:
+            return self._guest(self._connection.lookupByUUIDString(uuid))
+        except self._error as error:
+            if error.get_error_code() == self._api.VIR_ERR_NO_DOMAIN:
+                return None
+            raise PoolError(f"libvirt does not tell about VM {uuid}: {_message(error)}") from None
+
+    def paused_for_io(self) -> Tuple[Guest, ...]:
+        """The VMs that libvirt has paused because their storage gave an error."""
+        found: List[Guest] = []
+        for domain in self._call("list its paused VMs", self._connection.listAllDomains, self._api.VIR_CONNECT_LIST_DOMAINS_PAUSED):
+            try:
+                found.append(self._guest(domain))
+            except self._error as error:
+                if error.get_error_code() != self._api.VIR_ERR_NO_DOMAIN:
+                    raise PoolError(f"libvirt does not tell about its VMs: {_message(error)}") from None
+        return tuple(one for one in found if one.paused_for_io)
+
+    def _guest(self, domain: Any) -> Guest:
+        state = list(domain.state())
+        paused = state == [self._api.VIR_DOMAIN_PAUSED, self._api.VIR_DOMAIN_PAUSED_IOERROR]
+        lasting = bool(domain.isPersistent())
+        return Guest(domain.name(), domain.UUIDString(), bool(domain.isActive()), lasting and bool(domain.autostart()), paused)
+
+    def running_xml(self, uuid: str) -> str:
+        """The XML of a VM as it runs."""
+        return str(self._call("tell about a VM", lambda: self._connection.lookupByUUIDString(uuid).XMLDesc(0)))
+
+    def start_machine(self, uuid: str, name: str) -> None:
+        """Start a VM, as `virsh start` does; the hook is asked."""
+        self._call(f"start VM {name}", lambda: self._connection.lookupByUUIDString(uuid).create())
+
+    def resume_machine(self, uuid: str, name: str) -> None:
+        self._call(f"resume VM {name}", lambda: self._connection.lookupByUUIDString(uuid).resume())
+
     def define_machine(self, name: str, text: str) -> None:
         """Define a VM, off."""
         self._call(f"define VM {name}", self._connection.defineXML, text)
@@ -147,6 +254,27 @@ class Libvirt:
             return function(*arguments)
         except self._error as error:
             raise PoolError(f"libvirt did not {what}: {_message(error)}") from None
+
+
+_loop: List[threading.Thread] = []
+
+
+def event_loop() -> None:
+    """Starts libvirt's event loop, in a thread of its own, once for the process; before the first connection that listens."""
+    if _loop:
+        return
+    try:
+        import libvirt  # pylint: disable=import-outside-toplevel
+    except ImportError as error:
+        raise PoolError(f"libvirt's Python bindings cannot be loaded ({error}); install python3-libvirt") from None
+    libvirt.virEventRegisterDefaultImpl()
+
+    def run() -> None:
+        while libvirt.virEventRunDefaultImpl() == 0:
+            pass
+
+    _loop.append(threading.Thread(target=run, name="kvmontap-libvirt", daemon=True))
+    _loop[0].start()
 
 
 def _message(error: Exception) -> str:

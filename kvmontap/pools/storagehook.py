@@ -1,7 +1,7 @@
 """The storage hook, in libvirt's calling convention: POOL OP SUBOP EXTRA, the pool's XML on stdin, exit 1 = it must not be active.
 
-libvirt itself has no such hook.  Whoever runs this one (a daemon that has seen a pool's event, an administrator) stops the pool where it
-says 1; it calls no libvirt itself.  `start begin` and `started begin` decide, everything else succeeds in silence.  One sentence on
+libvirt itself has no such hook.  kvmontapd runs this one (kvmontap.recovery.pools), and stops the pool where it says 1; so may an
+administrator.  It calls no libvirt itself.  `start begin` and `started begin` decide, everything else succeeds in silence.  One sentence on
 stderr says why; nothing goes to stdout.
 
 A dir pool is told by where it lies, under whatever name, since libvirt starts one on an empty directory as readily as on a mount.
@@ -21,6 +21,7 @@ from kvmontap.pools import xml
 from kvmontap.pools.apply import mounted
 from kvmontap.pools.plan import ABSENT, SILENT
 
+PROBES = "/run/kvmontap/probes"  # shared with the daemon: one question at a time for each mount
 START, STARTED = "start", "started"
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     if len(argv) < 3:
         print("usage: hooks/storage POOL OP SUBOP EXTRA < pool.xml", file=sys.stderr)
         os._exit(2)
-    prober = Prober()
+    prober = Prober(locks=PROBES)
     try:
         found = run(argv, sys.stdin.read(), lambda pool: mounted(pool, prober))
     except Exception as error:  # noqa: BLE001 - whatever fails in here must not take a pool from its VMs

@@ -12,6 +12,7 @@ from tests.libvirt import tree
 ROOT = tree.ROOT
 PYTHON_DIR = "usr/lib/python3/dist-packages"
 HOOK = "etc/libvirt/hooks/qemu.d/50-kvmontap"
+STORAGE_HOOK = "etc/libvirt/hooks/storage.d/50-kvmontap"
 CONF = "etc/kvmontap.conf"
 QEMU_CONF = """security_driver = "none"
 user = "root"
@@ -136,6 +137,7 @@ class KvmHost:
         for source, target in (("kvmontap", f"{PYTHON_DIR}/kvmontap"), (str(tree.vendor()), "usr/lib/kvmontap/vendor")):
             shutil.copytree(ROOT / source, self.path(target), ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
         self.put(HOOK, (ROOT / "hooks/qemu").read_text(), 0o755)
+        self.put(STORAGE_HOOK, (ROOT / "hooks/storage").read_text(), 0o755)
         self.put("etc/libvirt/hooks/qemu.d/10-recorder", RECORDER, 0o755)
         self.put("etc/libvirt/qemu.conf", QEMU_CONF)
         self.put(
@@ -176,6 +178,8 @@ class KvmHost:
     # -- libvirt
 
     def start_libvirt(self) -> None:
+        # Where everybody looks for it; /run goes with the namespaces, a short path for migrations does not.
+        self.run("ln", "-sfn", f"/shared/{self.name}/libvirt-sock", "/run/libvirt/libvirt-sock")
         self.run("libvirtd", "-d")
         wait(lambda: self.virsh("uri", check=False).returncode == 0)
 

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SUITE = os.environ.get("KVMONTAP_LIBVIRT_SUITE", "trixie")
 PACKAGES = (
     "libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils", "seabios",
-    "python3", "python3-systemd", "python3-configobj", "procps", "ca-certificates",
+    "python3", "python3-systemd", "python3-configobj", "python3-libvirt", "python3-pyudev",
+    "procps", "ca-certificates",
 )  # fmt: skip
 # Storage pools are a package of their own since 13.
 MORE = {"trixie": ("libvirt-daemon-driver-storage",)}

@@ -156,7 +156,7 @@ def test_sigterm_lets_a_verdict_under_way_be_told(daemon):
     connection = daemon.connect()
     request = wire.request("vm1", "prepare", "begin", "-", 10, XML)
     connection.sendall(request[:50])
-    until(lambda: len(os.listdir(f"/proc/{daemon.process.pid}/task")) == 2)
+    daemon.ask()  # connections are accepted in their order, so ours has been
     daemon.process.terminate()
     until(lambda: refused(daemon.socket))
     connection.sendall(request[50:])

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from kvmontap.gate import memory
 from kvmontap.gate.memory import FRESH, Arrivals, FirstSeen
 from kvmontap.reasons import finding
 
@@ -76,3 +77,50 @@ def test_since_when():
     # It was gone in between: it is new again.
     assert [one.since for one in first_seen.fill("p", [MISSING], 400.0)] == [None]
     assert [one.since for one in first_seen.fill("p", [MISSING._replace(since=7.0)], 500.0)] == [7.0]
+
+
+@pytest.fixture
+def refusals(tmp_path):
+    (tmp_path / "libvirtd.pid").write_text(str(os.getpid()))
+    return memory.Refusals(str(tmp_path / "run"), str(tmp_path))
+
+
+U1, U2 = "6f1a8a0e-4f7e-4b1e-9d5c-0123456789ab", "6f1a8a0e-4f7e-4b1e-9d5c-0123456789ac"
+
+
+def test_refusals_of_autostart_are_kept_in_their_order(refusals, tmp_path):
+    refusals.note(U2, "zwei, über", ["p1", "p2"])
+    refusals.note(U1, "one", ["p1"])
+    again = memory.Refusals(str(tmp_path / "run"), str(tmp_path))
+    assert [one[:3] for one in again.noted()] == [(U2, "zwei, über", ("p1", "p2")), (U1, "one", ("p1",))]
+    again.keep(again.noted()[0]._replace(others=2))
+    assert [(one.uuid, one.others) for one in refusals.noted()] == [(U2, 2), (U1, 0)]
+    refusals.forget(U2)
+    assert [one.uuid for one in again.noted()] == [U1]
+
+
+def test_a_refusal_of_a_user_is_not_noted(refusals, tmp_path):
+    daemon = refusals.running()
+    refusals.greet(daemon)
+    refusals.note(U1, "one", ["p1"])
+    assert refusals.noted() == ()
+    # Another life of libvirt: it autostarts before it lets anybody in.
+    (tmp_path / "libvirtd.pid").unlink()
+    assert refusals.running() == ""
+    refusals.note(U1, "one", ["p1"])
+    assert refusals.noted() == ()
+    (tmp_path / "virtqemud.pid").write_text(str(os.getpid()))
+    assert refusals.running() != daemon
+    refusals.note(U1, "one", ["p1"])
+    assert len(refusals.noted()) == 1
+
+
+def test_nothing_odd_is_believed(refusals, tmp_path):
+    refusals.note("../../etc", "x", [])
+    refusals.forget("../greeted")
+    (tmp_path / "run/refused").mkdir(parents=True)
+    (tmp_path / "run/refused/junk").write_bytes(b"\xff\0")
+    (tmp_path / "libvirtd.pid").write_text("0x17")
+    assert refusals.noted() == () and refusals.running() == ""
+    (tmp_path / "libvirtd.pid").write_text("4194304")  # beyond any process
+    assert refusals.running() == ""
