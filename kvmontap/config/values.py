@@ -266,7 +266,14 @@ def wwid(_key: Key, raw: Raw) -> str:
     value = _one(raw)
     if value and not (len(value) > 7 and _made_of(value, _LETTERS + _DIGITS + "._-", 128)):
         raise ValueError(f"is {value!r}, must be a WWID as multipath -ll shows it")
-    return value
+    if not _made_of(value.lower(), "0123456789abcdef", 128):
+        for prefix in ("naa.", "0x"):
+            if value.lower().startswith(prefix):
+                raise ValueError(f"is {value!r}, must be a WWID as multipath -ll shows it: 3{value[len(prefix):].lower()}")
+        return value
+    if len(value) == 32 and value.startswith("6"):
+        raise ValueError(f"is {value!r}, must be a WWID as multipath -ll shows it: 3{value.lower()}")
+    return value.lower()  # as udev names its links
 
 
 def uuid(_key: Key, raw: Raw) -> str:

@@ -287,3 +287,20 @@ def test_what_an_o2cb_cluster_cannot_be(name, node, words):
 def test_a_device_has_its_own_partitions():
     lun = "[pools]\n[[a]]\nprotocol = iscsi\nportals = 10.0.0.1\nfilesystem = xfs\ndevice = /dev/disk/by-label/x\npartition = 1\n"
     assert "means nothing beside device" in said(parse(lun, "k.conf"))[0]
+
+
+LUN = "[pools]\n[[a]]\nprotocol = iscsi\nportals = 10.0.0.1\nfilesystem = xfs\nwwid = %s\n"
+
+
+@pytest.mark.parametrize("typed", ["naa.600A098038314c57312b58387638574f", "0x600a098038314c57312b58387638574f",
+                                   "600a098038314c57312b58387638574f"])
+def test_a_wwid_as_others_spell_it_is_told_as_multipath_does(typed):
+    assert "multipath -ll shows it: 3600a098038314c57312b58387638574f" in said(parse(LUN % typed, "k.conf"))[0]
+
+
+def test_a_wwid_counts_without_its_case_and_belongs_to_one_pool():
+    typed = "3600A098038314C57312B58387638574F"
+    assert parse(LUN % typed, "k.conf").config.pools["a"].wwid == typed.lower()
+    loaded = parse(LUN % typed + LUN[8:].replace("[[a]]", "[[b]]") % typed.lower(), "k.conf")
+    assert list(loaded.config.pools) == ["a"] and loaded.broken == ("b",)
+    assert "has the same device as pool a; give each its own" in said(loaded)[0]
