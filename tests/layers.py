@@ -49,7 +49,8 @@ def needs_namespaces() -> str:
 
 MAKE_TREE = ("mmdebstrap", "dpkg-dev", "debhelper", "dh-python", "fakeroot")
 LAYERS: Dict[str, Layer] = {
-    "unit": Layer(("tests/unit",), ("openssl", "fuse3", "qemu-utils", "btrfs-progs", "e2fsprogs", "autofs"), anywhere, 2),
+    "unit": Layer(("tests/unit",), ("openssl", "fuse3", "qemu-utils", "btrfs-progs", "e2fsprogs", "autofs", "zsh",
+                                   "fish", "prometheus", "graphviz"), anywhere, 2),
     "golden": Layer(("tests/golden",), ("systemd",), anywhere, 2),
     "libvirt": Layer(("tests/libvirt",), MAKE_TREE + ("openssl",), needs_namespaces, 2),
     "boot": Layer(("tests/boot",), MAKE_TREE + ("systemd-container", "dbus"), needs_namespaces),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from kvmontap.cli import parser
+from kvmontap.cli.completion import walk
 from kvmontap.config.table import KEYS
 from kvmontap.doctor.advice import CHECKS
 from kvmontap.reasons import REASONS
@@ -28,6 +29,15 @@ def test_the_pages_are_complete(tmp_path):
     for word in ("kvmontap check", "kvmontap status", "kvmontap pool apply", "--root DIR", "--json"):
         assert word in pages["kvmontap.8.md"]
     assert parser().prog == "kvmontap"
+    for command in walk(parser()):
+        if command.below:
+            continue
+        _, here, section = pages["kvmontap.8.md"].partition(f"## kvmontap {' '.join(command.path)}\n")
+        assert here, command.path
+        section = section.split("\n## ")[0].split("\n# ")[0]
+        assert command.text, f"{command.path} has no help"
+        for option in command.options:
+            assert option.names[-1] == "--help" or (f"**{', '.join(option.names)}" in section and option.text), (command.path, option.names)
 
 
 def test_the_readme_shows_a_sound_configuration():
