@@ -83,6 +83,7 @@ class Snapshots(NamedTuple):
     reuse: float = 300.0
     label: str = ""
     lock_days: int = 0
+    snapmirror_update: bool = False
     rpo: float = 0.0  # seconds that SnapMirror may lag behind, 0 = not judged
 
 

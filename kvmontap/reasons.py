@@ -236,6 +236,7 @@ REASONS: Dict[str, Reason] = {
         "the snapshot of volume {volume} is not locked: ONTAP locks none of a consistency group ({group})",
         "set lock-days = 0, or snapshot-scope = volume",
     ),
+    "snapmirror.not-updated": Reason(DEGRADED, "SnapMirror of volume {volume} is not updated: {error}", "{fix}"),
     "retention.failed": Reason(DEGRADED, "old snapshots of volume {volume} stay: {error}", "{fix}"),
     "retention.approval": Reason(
         DEGRADED, "old snapshots of volume {volume} wait for the approval of other administrators: {error}", "{fix}"

@@ -229,13 +229,15 @@ class Client:
             wanted = library.resources.FileClone.from_dict(dict(body))
             return _job(wanted.post(poll=False, return_timeout=wait).http_response, 201, "created")
 
-    def create(self, resource: str, body: Mapping[str, Any], deadline: float, wait: Optional[int] = None) -> str:
+    def create(
+        self, resource: str, body: Mapping[str, Any], deadline: float, wait: Optional[int] = None, parents: Tuple[str, ...] = ()
+    ) -> str:
         """Asks for a new record of netapp_ontap's class `resource`; "" when it is there, else the UUID of the job.  Sent exactly once.
 
         `wait`: seconds that the array may take before it hands out a job, None for what is never made by one.
         """
         with self._talking(self.limit(deadline), _WHAT[resource], "create") as library:
-            wanted = getattr(library.resources, resource).from_dict(dict(body))
+            wanted = getattr(library.resources, resource).from_dict(dict(body), *parents)
             query = {} if wait is None else {"return_timeout": wait}
             return _job(wanted.post(poll=False, **query).http_response, 201, "created")
 

@@ -19,7 +19,7 @@ class Right(NamedTuple):
     why: str
 
 
-ALWAYS, SNAPSHOTS, RESTORE, GROUPS = "array", "snapshots", "restore", "groups"
+ALWAYS, SNAPSHOTS, RESTORE, GROUPS, MIRROR = "array", "snapshots", "restore", "groups", "mirror"
 CLUSTER = "cluster"  # what only an account of the cluster can be given; without it the health of a pool says less
 VOLUMES = "volumes"  # restore from block pools and revert: they change whole volumes, so that only --all gives it
 _ETHERNET = (NFS, SMB, ISCSI, "nvme-tcp", "nvme-rdma")
@@ -50,6 +50,8 @@ RIGHTS: Tuple[Right, ...] = (
     Right("/api/protocols/nvme/subsystem-maps", "readonly", NVME, "kvmontap doctor: to which subsystems a namespace is mapped"),
     Right("/api/network/fc/interfaces", "readonly", (FC, "nvme-fc"), "state and node of the FC LIFs"),
     Right("/api/snapmirror/relationships", "readonly", (ALWAYS,), "whether SnapMirror is healthy, and how far it lags behind"),
+    # In place of the line before, on any array that may have the destination.
+    Right("/api/snapmirror/relationships", "read_create", (MIRROR,), "the same, and SnapMirror updates after a snapshot"),
     Right("/api/storage/aggregates", "readonly", (CLUSTER,), "state and space of what the volumes lie on"),
     Right("/api/cluster/mediators", "readonly", (CLUSTER,), "whether active sync and MetroCluster can fail over by themselves"),
     Right("/api/cluster/metrocluster", "readonly", (CLUSTER,), "the state of a MetroCluster"),
@@ -83,6 +85,7 @@ def role(array: Array, config: Config, vserver: str = "", everything: bool = Fal
     """The role for one array of the configuration; `vserver` overrides the SVM of the section, `everything` = for every feature."""
     used = features(pool for pool in config.pools.values() if pool.ontap == array.name)
     used += (CLUSTER,) if vserver and vserver != array.svm else ()  # somebody names the cluster
+    used += (MIRROR,) if any(pool.snapshots.snapmirror_update for pool in config.pools.values()) else ()
     wanted = [right for right in RIGHTS if everything or set(right.features) & set(used)]
     wanted = list({right.path: right for right in wanted}.values())  # of two for one path the later says more
     left_out = [right for right in RIGHTS if right.path not in {one.path for one in wanted}]

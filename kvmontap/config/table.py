@@ -135,6 +135,8 @@ SNAPSHOTS = (
     Key("label", "label", "", "SnapMirror label", example="kvm"),
     Key("rpo", "seconds", "0", "How far SnapMirror may lag behind before the pool is degraded (4h, 1d); 0 = not judged. Only the array of "
         "the destination knows: name it in [ontap] too", low=0, high=31536000),
+    Key("snapmirror-update", "flag", "no", "yes = after a snapshot its volume's SnapMirror relationships are updated, on whichever array "
+        "of [ontap] their destination is"),
     Key("lock-days", "integer", "0", "Days for which a snapshot cannot be deleted, where the volume allows locking", low=0, high=36500),
 )
 

@@ -43,14 +43,14 @@ def main(argv: Optional[List[str]] = None) -> int:
         reuse.forget(report.deleted)
         retention.tell(report)
 
-    housekeeper = Housekeeper(thinned_out, retention.fault)
+    housekeeper = Housekeeper(thinned_out, retention.fault, mirrored=retention.tell_mirrored)
 
-    def taken(pools: Any, requests: Any, outcomes: Any) -> None:
+    def taken(config: Any, requests: Any, outcomes: Any) -> None:
         if any(one.finding is not None for one in outcomes):
             line.doctor.fresh.changed()  # the array is otherwise than it said a moment ago
         # While the file is wrong anywhere, nobody knows for certain what it wants kept: a mistyped keep= counts as the default.
         if not configuration.current().problems:
-            housekeeper.taken(pools, requests, outcomes)
+            housekeeper.taken(config, requests, outcomes)
 
     line = pipeline(configuration.current, os.path.dirname(options.socket), prober, taken, reuse, lasting=True)
 

@@ -1,7 +1,8 @@
-"""What retention did in the background, for the journal."""
+"""What was done in the background after a snapshot, for the journal: retention, SnapMirror."""
 
 from kvmontap import service
 from kvmontap.gate.report import RETENTION
+from kvmontap.snapshots.mirror import Updated
 from kvmontap.snapshots.prune import Report
 
 _NAMED = 5  # names in one line
@@ -17,6 +18,16 @@ def tell(report: Report) -> None:
     if report.finding is not None:
         said = f"{report.finding.text}; what to do: {report.finding.fix} [{report.finding.code}]"
         service.log(service.WARNING, said, KVMONTAP_CODE=report.finding.code, **about)
+
+
+def tell_mirrored(updated: Updated) -> None:
+    """One line for the updates that have begun, one for what kept another from it."""
+    about = {"MESSAGE_ID": RETENTION, "KVMONTAP_VOLUME": updated.volume}
+    if updated.begun:
+        service.log(service.INFO, f"volume {updated.volume}: SnapMirror takes its snapshots to {', '.join(updated.begun)}", **about)
+    if updated.finding is not None:
+        said = f"{updated.finding.text}; what to do: {updated.finding.fix} [{updated.finding.code}]"
+        service.log(service.WARNING, said, KVMONTAP_CODE=updated.finding.code, **about)
 
 
 def fault(error: BaseException) -> None:

@@ -38,7 +38,7 @@ class Pipeline(NamedTuple):
     clients: object  # kvmontap.array.Clients
     snapshotter: object  # kvmontap.snapshots.Snapshotter
     arrivals: Arrivals
-    taken: Callable = ignored  # (pools by name, requests, outcomes) after snapshots were asked for; returns at once
+    taken: Callable = ignored  # (configuration, requests, outcomes) after snapshots were asked for; returns at once
     refusals: Optional[Refusals] = None  # of VMs that libvirt autostarts, None = nobody wants to know
 
     def handle(
@@ -102,7 +102,7 @@ class Pipeline(NamedTuple):
             answer = gather({"": lambda: self.snapshotter.take(wanted.requests, deadline)}, deadline + SLACK).get("")
             if answer is not None and answer.error is None:
                 outcomes = answer.value
-                self.taken(config.pools, wanted.requests, outcomes)
+                self.taken(config, wanted.requests, outcomes)
             else:
                 said = f"nothing within {timeout:.1f} s" if answer is None else one_line(repr(answer.error))
                 more.update((one.pool.name, _not_taken(one, said)) for one in wanted.requests)

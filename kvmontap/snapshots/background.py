@@ -1,4 +1,4 @@
-"""Retention behind the daemon's back: after each snapshot its volume is thinned out, and nobody waits for it.
+"""Behind the daemon's back, after each snapshot: SnapMirror is asked to take it on and its volume is thinned out; nobody waits for it.
 
 One thread for the whole process, there only while there is something to do, with connections of its own: a hook never stands in
 line behind it.  Volumes that are noted while they wait are done once.  What the array refused is not asked for again for a
@@ -7,14 +7,15 @@ while, so that a locked snapshot or a missing right costs one request now and th
 
 import threading
 import time
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 from kvmontap.array import Clients, look
 from kvmontap.array.client import Client
 from kvmontap.array.state import VolumeRef
-from kvmontap.model import Array, Pool
+from kvmontap.model import Array, Config, Pool
 from kvmontap.snapshots import grouped, retention
 from kvmontap.snapshots.commit import Outcome
+from kvmontap.snapshots.mirror import Updated, after_snapshot
 from kvmontap.snapshots.plan import Request
 from kvmontap.snapshots.prune import Left, Report, prune
 
@@ -22,6 +23,7 @@ WORK = 120.0  # seconds for one volume at a time; the rest goes after the next s
 PAUSE = 600.0  # seconds before a volume is tried again that could not be worked on
 APPROVAL_PAUSE = 3600.0  # ... where administrators are asked first
 REFUSAL = 86400.0  # seconds before a single snapshot that was refused is tried again
+_FULL = ("525062", "53411921")  # one snapshot too many on the volume, or on one of its consistency group
 _REMEMBERED = 1000  # names of snapshots that this process took
 
 _Key = Tuple[str, str]
@@ -31,20 +33,27 @@ class _Work(NamedTuple):
     array: Array
     volume: VolumeRef
     pool: Pool
-    pools: Tuple[Pool, ...]
+    config: Config
+    mirror: bool = False  # whether SnapMirror is to take the snapshot on
 
 
 class Housekeeper:
     """Thins out volumes in the background; thread-safe, one for the process.
 
-    tell(report) is called in the background thread for each report that says something new; fault(error) for a fault of ours.
+    tell(report) and mirrored(updated) are called in the background thread for each report that says something new; fault(error) for a
+    fault of ours.
     """
 
     def __init__(
-        self, tell: Callable[[Report], None], fault: Callable[[BaseException], None], clock: Callable[[], float] = time.monotonic
+        self,
+        tell: Callable[[Report], None],
+        fault: Callable[[BaseException], None],
+        clock: Callable[[], float] = time.monotonic,
+        mirrored: Callable[[Updated], None] = lambda updated: None,
     ) -> None:
         self._tell = tell
         self._fault = fault
+        self._mirrored = mirrored
         self._clock = clock
         self._clients = Clients()
         self._change = threading.Condition()
@@ -52,13 +61,12 @@ class Housekeeper:
         self._working = False
         self._paused: Dict[_Key, float] = {}
         self._refused: Dict[str, Tuple[Left, float]] = {}
-        self._said: Dict[_Key, str] = {}
+        self._said: Dict[Tuple[str, ...], str] = {}
         self._order: Dict[str, int] = {}  # the array tells whole seconds: who came first within one, we know ourselves
         self._count = 0
 
-    def taken(self, pools: Mapping[str, Pool], requests: Sequence[Request], outcomes: Iterable[Outcome]) -> None:
-        """Snapshots have been asked for; returns at once.  pools: all of the configuration's."""
-        every = tuple(pools.values())
+    def taken(self, config: Config, requests: Sequence[Request], outcomes: Iterable[Outcome]) -> None:
+        """Snapshots have been asked for; returns at once."""
         with self._change:
             for request, outcome in zip(requests, outcomes):
                 if outcome.reused:
@@ -70,9 +78,11 @@ class Housekeeper:
                     if len(self._order) > _REMEMBERED:
                         del self._order[next(iter(self._order))]
                 # Also where none was made: an old one too many may be why.
-                if outcome.finding is None or "(ONTAP 525062)" in outcome.finding.text:
+                if outcome.finding is None or any(f"(ONTAP {code})" in outcome.finding.text for code in _FULL):
                     key = (request.client.array.name, request.volume.uuid)
-                    self._waiting[key] = _Work(request.client.array, request.volume, request.pool, every)
+                    before = self._waiting.get(key)
+                    mirror = bool(before and before.mirror) or bool(outcome.name and request.pool.snapshots.snapmirror_update)
+                    self._waiting[key] = _Work(request.client.array, request.volume, request.pool, config, mirror)
             if self._waiting and not self._working:
                 self._working = True
                 try:
@@ -95,9 +105,19 @@ class Housekeeper:
                 key = next(iter(self._waiting))
                 work = self._waiting.pop(key)
             try:
+                if work.mirror:
+                    self._mirror(key, work)
                 self._do(key, work)
             except Exception as error:  # pylint: disable=broad-except  # the thread must live for the other volumes
                 self._fault(error)
+
+    def _mirror(self, key: _Key, work: _Work) -> None:
+        clients = [self._clients.get(array) for array in work.config.arrays.values()]
+        updated = after_snapshot(clients, work.volume, time.monotonic() + WORK)
+        said = updated.finding.text if updated.finding is not None else ""
+        if updated.begun or said != self._said.get(("mirror", *key), ""):
+            self._said[("mirror", *key)] = said
+            self._mirrored(updated)
 
     def _do(self, key: _Key, work: _Work) -> None:
         now = self._clock()
@@ -106,11 +126,12 @@ class Housekeeper:
         self._refused = {uuid: entry for uuid, entry in self._refused.items() if entry[1] > now}
         deadline = time.monotonic() + WORK
         client = self._clients.get(work.array)
-        wanted = policy(client, work.volume, work.pool, work.pools, deadline)
+        pools = tuple(work.config.pools.values())
+        wanted = policy(client, work.volume, work.pool, pools, deadline)
         with self._change:
             order = dict(self._order)
         skip = {uuid: left for uuid, (left, _) in self._refused.items()}
-        of_groups = grouped.policy(wanted, work.pools, work.array.name)
+        of_groups = grouped.policy(wanted, pools, work.array.name)
         report = prune(client, work.volume, wanted, deadline, skip, order=order, groups=of_groups)
         for left in report.left:
             if left.why in (retention.REFUSED, retention.LOCKED, retention.OWNED):

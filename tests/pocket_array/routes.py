@@ -7,9 +7,10 @@ import urllib.parse
 from typing import Callable, NamedTuple, Optional
 
 from .exchange import ApiError
-from .rooms import clones, cluster, files, groups, metrocluster, network, records, san, snapshots, svm, volumes
+from .rooms import clones, cluster, files, groups, metrocluster, mirrors, network, records, san, snapshots, svm, volumes
 
 _SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
+_TRANSFERS = "/api/snapmirror/relationships/{relationship.uuid}/transfers"
 _GROUPS = "/api/application/consistency-groups"
 _GROUP_SNAPSHOTS = _GROUPS + "/{consistency_group.uuid}/snapshots"
 
@@ -63,6 +64,7 @@ ROUTES = (
     Route("GET", "/api/protocols/nvme/subsystem-maps", san.list_subsystem_maps),
     Route("POST", "/api/protocols/nvme/subsystem-maps", san.post_subsystem_map),
     Route("GET", "/api/snapmirror/relationships", records.list_relationships),
+    Route("POST", _TRANSFERS, mirrors.post_transfer),
     Route("GET", "/api/protocols/nfs/export-policies", records.list_policies),
     Route("GET", "/api/protocols/cifs/shares", records.list_shares),
 )

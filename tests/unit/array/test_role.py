@@ -21,6 +21,7 @@ from kvmontap.array.stored import delete, stored
 from kvmontap.config import parse
 from kvmontap.doctor import asking
 from kvmontap.host import identity
+from kvmontap.snapshots.mirror import after_snapshot
 from tests.pocket_array import PocketArray
 from tests.pocket_array.exchange import ApiError
 from tests.pocket_array.judge import description_path
@@ -29,7 +30,8 @@ from tests.unit.array.over_https import secret, soon
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 POOLS = {
-    "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod", snapshot_scope="consistency-group"),
+    "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod", snapshot_scope="consistency-group",
+                      snapshots=model.Snapshots(snapmirror_update=True)),
     "smb": model.Pool("smb", "smb", server=("192.0.2.12",), share="kvmsmb01", ontap="prod"),
     "lun": model.Pool("lun", "fc", wwid="3600a098038314c57312b58387638574f", ontap="prod"),
     "namespace": model.Pool("namespace", "nvme-tcp", namespace="6c1e5a0e-0000-4000-8000-000000000000", ontap="prod"),
@@ -66,6 +68,8 @@ def site(authority, judge, tmp_path):
             "shares": [{"name": "kvmsmb01", "svm": "svm_kvm", "path": "/kvmnfs01/share"}],
             "luns": [{"name": "lun0", "volume": "kvmnfs01", "serial": "81LW1+X8v8WO"}],
             "namespaces": [{"name": "ns0", "volume": "kvmnfs01", "uuid": "6c1e5a0e-0000-4000-8000-000000000000"}],
+            "relationships": [{"uuid": "6b1f9bd6-1a3d-4e3a-8c3b-111111111111", "state": "snapmirrored", "source": {
+                "path": "svm_kvm:kvmnfs01", "svm": {"name": "svm_kvm"}}, "destination": {"path": "svm_dr:kvmnfs01"}}],
             "consistency_groups": [{"name": "cg", "svm": "svm_kvm", "volumes": ["kvmnfs01"]}],
             "igroups": [{"name": "hosts", "initiators": ["20:00:00:00:00:00:00:01"], "maps": ["lun0"]}],
             "subsystems": [{"name": "hosts", "hosts": ["nqn.2014-08.org.nvmexpress:uuid:1"], "nqn": "nqn.2020-01.org.lab:a",
@@ -115,6 +119,11 @@ def take_of_a_group(client):
     groups.delete(client, group.uuid, "kvmontap-g", soon())
 
 
+def mirror(client):
+    updated = after_snapshot([client], _reference(client), soon())
+    return [] if updated.begun else [str(updated.finding)]
+
+
 def restore(client):
     _snapshot(client, "kvmontap-c")
     fileclone.clone(client, _reference(client), "kvmontap-c", "vm.img", "back.img", soon())
@@ -142,6 +151,7 @@ DOINGS = {
     "take a snapshot": take,
     "list and delete snapshots": list_and_delete,
     "take a snapshot of a group": take_of_a_group,
+    "update SnapMirror": mirror,
     "restore a file": restore,
     "see what stands behind": stands_behind,
 }
@@ -198,6 +208,7 @@ def test_without_any_one_line_something_is_refused(site, gone):
         "/api/storage/volumes": "judge an NFS pool",
         "/api/storage/volumes/*/snapshots": "take a snapshot",
         "/api/application/consistency-groups": "take a snapshot of a group",
+        "/api/snapmirror/relationships": "update SnapMirror",
         "/api/cluster/jobs": "restore a file",
         "/api/storage/file/clone": "restore a file",
         "/api/svm/svms": "judge an NFS pool",
@@ -209,8 +220,7 @@ def test_without_any_one_line_something_is_refused(site, gone):
             "nfs/export-policies", "san/igroups", "san/lun-maps", "nvme/subsystems", "nvme/subsystem-maps")},
         **{path: "see what stands behind" for path in (
             "/api/protocols/san/igroups", "/api/protocols/nvme/subsystems", "/api/network/fc/interfaces",
-            "/api/snapmirror/relationships", "/api/storage/aggregates",
-            "/api/cluster/mediators", "/api/cluster/metrocluster")},
+            "/api/storage/aggregates", "/api/cluster/mediators", "/api/cluster/metrocluster")},
     }
     assert expected[gone.path] in told, told
 
@@ -244,6 +254,9 @@ def test_only_what_the_file_uses():
     whole = {right.path: right.access for right in role(array, model.Config({}, {}, {}), everything=True).rights}
     assert set(whole) == {right.path for right in RIGHTS} and whole["/api/storage/volumes"] == "all"
     assert {right.access for right in few.rights if right.path == "/api/storage/volumes"} == {"readonly"}
+    told = {right.path: right.access for right in role(array, CONFIG).rights}
+    assert told["/api/snapmirror/relationships"] == "read_create"
+    assert {right.path: right.access for right in few.rights}["/api/snapmirror/relationships"] == "readonly"
 
 
 def test_the_commands():

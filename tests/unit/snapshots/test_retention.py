@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kvmontap.array import look
 from kvmontap.array.stored import Stored, stored
-from kvmontap.model import Domain, Snapshots
+from kvmontap.model import Config, Domain, Snapshots
 from kvmontap.snapshots import Request, Snapshotter, naming, retention
 from kvmontap.snapshots.background import Housekeeper
 from kvmontap.snapshots.prune import prune
@@ -259,7 +259,7 @@ def keeper():
 
 def start(snapshotter, keeper, request, pools=()):
     outcomes = snapshotter.take([request], soon())
-    keeper.taken({pool.name: pool for pool in pools}, [request], outcomes)
+    keeper.taken(Config({}, {pool.name: pool for pool in pools}, {}), [request], outcomes)
     assert keeper.wait(30)
     return outcomes[0]
 
@@ -294,7 +294,7 @@ def test_nobody_waits_for_the_thinning_out(pocket, client, pool, volume, keeper)
     request = Request(client, volume, pool, VM, "start", "kvm01")
     outcomes = Snapshotter().take([request], soon())
     began = time.monotonic()
-    keeper.taken({}, [request], outcomes)
+    keeper.taken(Config({}, {}, {}), [request], outcomes)
     assert time.monotonic() - began < 0.5
     pocket.log.wait_for(1, "DELETE")
     assert Snapshotter().take([request], soon())[0].finding is None and time.monotonic() - began < 5
