@@ -13,6 +13,7 @@ def snapshot(command: Callable[..., argparse.ArgumentParser], commands: argparse
     one = command(below, "list", "list the snapshots that kvmontap has taken")
     one.add_argument("what", nargs="*", metavar="WHAT", help="only of these VMs, pools or snapshots, by name or UUID")
     one.add_argument("--all", action="store_true", help="also those of the volumes that others have taken")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to ask which VMs lie on the volumes")
     _finish(one, "list")
 
     one = command(below, "create", "take a snapshot of a VM's storage, or of whole pools; it stays until somebody deletes it")

@@ -1,38 +1,19 @@
 """`kvmontap snapshot list|create|delete|prune`: the array's snapshots, seen and kept in order by hand."""
 
 import argparse
-import json
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence
 
 from kvmontap.array import ArrayError, Clients
-from kvmontap.array.stored import Stored, stored
+from kvmontap.cli import held
 from kvmontap.config import load
-from kvmontap.host.probe import size_text
-from kvmontap.model import Config, Domain, Finding, Pool
-from kvmontap.snapshots import Request, Snapshotter, grouped, naming, retention
-from kvmontap.snapshots.prune import Report, clock, prune, words
-from kvmontap.snapshots.volumes import Target, Targets, targets
-
-SECONDS = 600.0  # for one command; each request has its array's own timeout besides
-
-
-class _Fault(Exception):
-    """What ends the command: one sentence, and the exit code."""
-
-    def __init__(self, sentence: str, code: int = 1) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-class _Row(NamedTuple):
-    """One snapshot on one volume."""
-
-    target: Target
-    snapshot: Stored
-    told: Optional[naming.Told]  # None where it is not ours
+from kvmontap.model import Config, Domain
+from kvmontap.snapshots import Outcome, Request, Snapshotter, grouped, naming, retention
+from kvmontap.snapshots.mirror import after_snapshot
+from kvmontap.snapshots.prune import Report, prune, words
+from kvmontap.snapshots.volumes import Target, targets
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,133 +31,21 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     clients = Clients()
     try:
-        functions: Dict[str, Callable[..., int]] = {"list": _list, "create": _create, "delete": _delete, "prune": _prune}
+        functions: Dict[str, Callable[..., int]] = {"create": _create, "delete": _delete, "prune": _prune}
+        if arguments.function == "list":
+            from kvmontap.cli import listing  # late: only it asks libvirt and SnapMirror
+
+            return listing.run(arguments, loaded.config, clients)
         if arguments.function == "restore":
             from kvmontap.cli import restore  # late: it needs the gate and libvirt's bindings
 
             return restore.run(arguments, loaded.config, clients)
         return functions[arguments.function](arguments, loaded.config, clients)
-    except _Fault as fault:
+    except held.Fault as fault:
         print(f"kvmontap: {fault}", file=sys.stderr)
         return fault.code
     finally:
         clients.close()
-
-
-def _named(config: Config, names: Sequence[str]) -> Tuple[Pool, ...]:
-    """The pools of those names; all that have an array where none is named."""
-    if not names:
-        return tuple(pool for pool in config.pools.values() if pool.ontap)
-    for name in names:
-        if name not in config.pools:
-            raise _Fault(f"{config.path} has no pool {name}; there are: {', '.join(config.pools) or 'none'}", 2)
-    return tuple(config.pools[name] for name in dict.fromkeys(names))
-
-
-def _found(config: Config, names: Sequence[str], clients: Clients, deadline: float) -> Targets:
-    found = targets(_named(config, names), config.arrays, clients, deadline)
-    for pool, finding in found.findings.items():
-        _complain(f"pool {pool}", finding)
-    return found
-
-
-def _complain(about: str, finding: Finding) -> None:
-    fix = f"; what to do: {finding.fix}" if finding.fix else ""
-    print(f"kvmontap: {about}: {finding.text}{fix} [{finding.code}]", file=sys.stderr)
-
-
-def _rows(found: Targets, deadline: float, everything: bool = False) -> Tuple[List[_Row], bool]:
-    """The snapshots of all volumes, and whether every volume could be read."""
-    rows: List[_Row] = []
-    whole = not found.findings
-    for target in found.volumes:
-        try:
-            held = stored(target.client, target.ref, deadline)
-        except ArrayError as error:
-            _complain(f"volume {target.ref.name}", error.finding)
-            whole = False
-            continue
-        told = [_Row(target, one, naming.told(one.name, one.comment)) for one in held]
-        rows += [row for row in told if row.told is not None or everything]
-    return rows, whole
-
-
-# -- list
-
-
-def _list(arguments: argparse.Namespace, config: Config, clients: Clients) -> int:
-    deadline = time.monotonic() + SECONDS
-    rows, whole = _rows(_found(config, (), clients, deadline), deadline, arguments.all)
-    if arguments.what:
-        rows = [row for row in rows if any(_is(row, what) for what in arguments.what)]
-        for what in arguments.what:
-            if whole and not any(_is(row, what) for row in rows):
-                print(f"kvmontap: no snapshot of a VM or pool {what}, nor one of that name", file=sys.stderr)
-                whole = False
-    if arguments.json:
-        _dump([_plain(row) for row in rows])
-    elif rows:
-        _table(rows)
-    elif whole:
-        print("no snapshots")
-    return int(not whole)
-
-
-def _is(row: _Row, what: str) -> bool:
-    """Whether `what` names the row's snapshot, VM or pool."""
-    if what in (row.snapshot.name, row.snapshot.uuid) or any(pool.name == what for pool in row.target.pools):
-        return True
-    if row.told is None:
-        return False
-    return what in (row.told.vm, row.told.uuid) or (naming.is_cut(row.told.vm) and what.startswith(row.told.vm[:-1]))
-
-
-def _plain(row: _Row) -> Dict[str, Any]:
-    one, told = row.snapshot, row.told
-    return {
-        "snapshot": one.name,
-        "uuid": one.uuid,
-        "pools": [pool.name for pool in row.target.pools],
-        "array": row.target.client.array.name,
-        "svm": row.target.ref.svm,
-        "volume": row.target.ref.name,
-        "created": one.created,
-        "reason": told.reason if told else None,
-        "vm": (told.vm or None) if told else None,
-        "vm_uuid": (told.uuid or None) if told else None,
-        "host": told.host if told else None,
-        "more_vms": told.more if told else None,
-        "size": one.size,
-        "label": one.label or None,
-        "locked_until": _finite(retention.locked_until(one)),
-        "locked": retention.locked_until(one) is not None,
-        "owners": list(one.owners),
-        "state": one.state or None,
-        "ours": told is not None,
-    }
-
-
-def _finite(when: Optional[float]) -> Optional[float]:
-    return None if when == float("inf") else when
-
-
-def _table(rows: Sequence[_Row]) -> None:
-    from kvmontap.cli.table import show  # late: --json needs no tables
-
-    cells = []
-    for row in rows:
-        one, told = row.snapshot, row.told
-        vm = (told.vm + (f" (+{told.more})" if told.more else "")) if told else ""
-        remarks = [f"label {one.label}"] if one.label else []
-        until = retention.locked_until(one)
-        remarks += [f"locked until {clock(until)}"] if until is not None else []
-        remarks += [f"needed by {', '.join(one.owners)}"] if one.owners else []
-        remarks += [f"state {one.state}"] if one.state not in ("", "valid") else []
-        size = size_text(one.size) if one.size is not None else ""
-        pools = ", ".join(pool.name for pool in row.target.pools)
-        when = clock(one.created) if one.created is not None else ""
-        cells.append((one.name, pools, when, told.reason if told else "", vm, size, "; ".join(remarks)))
-    show(("SNAPSHOT", "POOL", "WHEN", "WHY", "VM", "SIZE", "REMARK"), cells)
 
 
 # -- create
@@ -184,7 +53,7 @@ def _table(rows: Sequence[_Row]) -> None:
 
 def _create(arguments: argparse.Namespace, config: Config, clients: Clients) -> int:
     if bool(arguments.vm) == bool(arguments.pool):
-        raise _Fault("say which VM, or which pools with --pool", 2)
+        raise held.Fault("say which VM, or which pools with --pool", 2)
     domain, names = Domain("", "", ()), arguments.pool
     if arguments.vm:
         from kvmontap.cli import vm  # late: the gate and libvirt's bindings are wanted only here
@@ -192,11 +61,11 @@ def _create(arguments: argparse.Namespace, config: Config, clients: Clients) -> 
         try:
             found_vm = vm.find(arguments.vm, arguments.connect, arguments.config)
         except vm.VmError as error:
-            raise _Fault(str(error)) from None
+            raise held.Fault(str(error)) from None
         domain, names = found_vm.domain, found_vm.pools
         if not names:
-            raise _Fault(f"VM {domain.name} has nothing on a pool of {config.path}")
-    found = _found(config, names, clients, time.monotonic() + SECONDS)
+            raise held.Fault(f"VM {domain.name} has nothing on a pool of {config.path}")
+    found = held.found(config, names, clients, time.monotonic() + held.SECONDS)
     requests = []
     for target in found.volumes:
         pool = target.pools[0]
@@ -211,21 +80,40 @@ def _create(arguments: argparse.Namespace, config: Config, clients: Clients) -> 
     outcomes = Snapshotter().take(requests, time.monotonic() + timeout)
     for outcome in outcomes:
         if outcome.finding is not None:
-            _complain(f"pool {outcome.pool}", outcome.finding)
+            held.complain(f"pool {outcome.pool}", outcome.finding)
         elif not arguments.json:
             print(f"volume {outcome.volume}: {outcome.name}")
+        if outcome.remark is not None:
+            held.complain(f"pool {outcome.pool}", outcome.remark)
+    whole = _mirrored(requests, outcomes, config, clients, arguments.json)
     if arguments.json:
-        _dump([{"pool": one.pool, "volume": one.volume, "snapshot": one.name or None} for one in outcomes])
-    return int(bool(found.findings) or any(one.finding is not None for one in outcomes))
+        held.dump([{"pool": one.pool, "volume": one.volume, "snapshot": one.name or None} for one in outcomes])
+    return int(not whole or bool(found.findings) or any(one.finding is not None for one in outcomes))
+
+
+def _mirrored(requests: Sequence[Request], outcomes: Sequence[Outcome], config: Config, clients: Clients, quiet: bool) -> bool:
+    """Has SnapMirror take the snapshots on where the file says so; whether nothing was in its way."""
+    every = [clients.get(array) for array in config.arrays.values()]
+    whole = True
+    for request, outcome in zip(requests, outcomes):
+        if not outcome.name or not request.pool.snapshots.snapmirror_update:
+            continue
+        updated = after_snapshot(every, request.volume, time.monotonic() + held.SECONDS)
+        for destination in updated.begun if not quiet else ():
+            print(f"volume {updated.volume}: SnapMirror takes it to {destination}")
+        if updated.finding is not None:
+            held.complain(f"pool {outcome.pool}", updated.finding)
+            whole = False
+    return whole
 
 
 # -- delete
 
 
 def _delete(arguments: argparse.Namespace, config: Config, clients: Clients) -> int:
-    deadline = time.monotonic() + SECONDS
-    rows, whole = _rows(_found(config, arguments.pool, clients, deadline), deadline, True)
-    doomed: List[_Row] = []
+    deadline = time.monotonic() + held.SECONDS
+    rows, whole = held.rows(held.found(config, arguments.pool, clients, deadline), deadline, True)
+    doomed: List[held.Row] = []
     for name in dict.fromkeys(arguments.snapshot):
         same = [row for row in rows if row.snapshot.name == name]
         if not same:
@@ -249,32 +137,32 @@ def _delete(arguments: argparse.Namespace, config: Config, clients: Clients) -> 
             whole = False
             print(f"kvmontap: {row.snapshot.name} on volume {row.target.ref.name} stays: {words(error)}", file=sys.stderr)
     if arguments.json:
-        _dump([{"volume": row.target.ref.name, "snapshot": row.snapshot.name} for row in done])
+        held.dump([{"volume": row.target.ref.name, "snapshot": row.snapshot.name} for row in done])
     return int(not whole)
 
 
 def _ask(things: Sequence[str]) -> None:
     """Goes on only where somebody says yes."""
     if not sys.stdin.isatty():
-        raise _Fault("nobody can be asked here; say --yes if these are to be deleted: " + ", ".join(things), 2)
+        raise held.Fault("nobody can be asked here; say --yes if these are to be deleted: " + ", ".join(things), 2)
     print("To be deleted for good:\n  " + "\n  ".join(things), file=sys.stderr)
     print("Delete? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise _Fault("nothing was deleted")
+        raise held.Fault("nothing was deleted")
 
 
 # -- prune
 
 
 def _prune(arguments: argparse.Namespace, config: Config, clients: Clients) -> int:
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + held.SECONDS
     # All pools, also where some are named: one of the others may keep more on the same volume.
-    _named(config, arguments.pool)
-    found = targets(_named(config, ()), config.arrays, clients, deadline)
+    held.named(config, arguments.pool)
+    found = targets(held.named(config, ()), config.arrays, clients, deadline)
     wanted = [target for target in found.volumes if not arguments.pool or {pool.name for pool in target.pools} & set(arguments.pool)]
     missing = {name: one for name, one in found.findings.items() if not arguments.pool or name in arguments.pool}
     for name, finding in missing.items():
-        _complain(f"pool {name}", finding)
+        held.complain(f"pool {name}", finding)
     reports = []
     for target in wanted:
         unseen = [config.pools[name].snapshots for name in found.findings if config.pools[name].ontap == target.client.array.name]
@@ -285,13 +173,13 @@ def _prune(arguments: argparse.Namespace, config: Config, clients: Clients) -> i
         reports.append((target, report))
         _clear()
     if arguments.json:
-        _dump([_report(target, report) for target, report in reports])
+        held.dump([_report(target, report) for target, report in reports])
     else:
         for _, report in reports:
             _show(report, arguments.dry_run)
     for target, report in reports:
         if report.finding is not None:
-            _complain(f"volume {target.ref.name}", report.finding)
+            held.complain(f"volume {target.ref.name}", report.finding)
     return int(bool(missing) or any(report.finding is not None for _, report in reports))
 
 
@@ -330,8 +218,3 @@ def _progress(volume: str) -> Callable[[int, int], None]:
 def _clear() -> None:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _dump(value: object) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    print()

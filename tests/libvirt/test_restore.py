@@ -54,7 +54,7 @@ class Site:
         self.image.write_bytes(NEW)
 
     def command(self, command, *arguments):
-        connect = [] if command in ("list", "prune", "delete") else ["--connect", self.uri]
+        connect = [] if command in ("prune", "delete") else ["--connect", self.uri]
         return [sys.executable, "-m", "kvmontap", "snapshot", command, *arguments, *connect]
 
     def run(self, *arguments):
@@ -92,6 +92,18 @@ def site(tmp_path, shared):
 def test_create_says_which_vm(site):
     row, = json.loads(site.run("list", "--json", "g").stdout)
     assert (row["snapshot"], row["vm"], row["vm_uuid"], row["reason"]) == (site.snapshot, "g", site.uuid, "manual")
+
+
+def test_list_tells_every_vm_that_a_snapshot_brings_back(site):
+    """Also one that it was not taken for; not one that lies elsewhere."""
+    (site.directory / "vms/beside.img").write_bytes(OLD)
+    site.host.define("beside", f"file='{site.directory}/vms/beside.img'")
+    site.host.define("elsewhere", f"file='{site.directory.parent}/elsewhere.img'")
+    row, = json.loads(site.run("list", "--json", "beside").stdout)
+    assert (row["snapshot"], row["vm"], row["vms"], row["complete"]) == (site.snapshot, "g", ["beside", "g"], True)
+    assert "beside, g" in site.run("list").stdout
+    nothing = site.run("list", "elsewhere")
+    assert nothing.returncode == 1 and "no snapshot of a VM or pool elsewhere" in nothing.stderr
 
 
 def test_in_place_and_back_again(site):

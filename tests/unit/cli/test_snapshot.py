@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from kvmontap.snapshots import naming
 from tests.unit.array.over_https import secret
-from tests.unit.snapshots.test_retention import UUID, iso, names, plant
+from tests.unit.snapshots.test_retention import UUID, VM, iso, names, plant
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 CONF = """[ontap]
@@ -62,18 +63,59 @@ def test_list_by_vm_pool_and_name(run, pocket):
     shown = run("list")
     assert shown.returncode == 0 and shown.stderr == ""
     lines = shown.stdout.splitlines()
-    assert lines[0].split() == ["SNAPSHOT", "POOL", "WHEN", "WHY", "VM", "SIZE", "REMARK"] and len(lines) == 4
+    assert lines[0].split() == ["SNAPSHOT", "POOL", "WHEN", "WHY", "VM", "BRINGS", "BACK", "SIZE", "REMARK"] and len(lines) == 4
     assert "5.0 MiB" in lines[1] and "label daily" in lines[1] and "needed by snapmirror" in lines[2] and "locked until" in lines[3]
     for what, wanted in (("vm1", {old, new, other}), (UUID, {old, new, other}), ("two", {other}), (old, {old}), ("kvmnfs01", {old, new})):
         assert {row["snapshot"] for row in json.loads(run("list", "--json", what).stdout)} == wanted
     row = json.loads(run("list", "--json", old).stdout)[0]
     assert set(row) == {
         "snapshot", "uuid", "pools", "array", "svm", "volume", "created", "reason", "vm", "vm_uuid", "host", "more_vms", "size", "label",
-        "locked_until", "locked", "owners", "state", "ours"}  # fmt: skip
+        "locked_until", "locked", "owners", "state", "ours", "vms", "volumes", "complete", "group", "replicated", "mirrors"}  # fmt: skip
     assert (row["pools"], row["reason"], row["vm"], row["label"], row["locked"]) == (["kvmnfs01"], "start", "vm1", "daily", False)
     assert "hourly.1" in run("list", "--all").stdout
     nothing = run("list", "vm9")
     assert nothing.returncode == 1 and "no snapshot of a VM or pool vm9" in nothing.stderr
+
+
+def mirror(pocket):
+    """kvmnfs01 is mirrored to the other volume `twice` of the same array."""
+    pocket.state.relationships.append({
+        "uuid": "6b1f9bd6-1a3d-4e3a-8c3b-111111111111", "state": "snapmirrored", "healthy": True, "lag_time": "PT8H",
+        "source": {"path": "svm_kvm:kvmnfs01", "svm": {"name": "svm_kvm"}}, "destination": {"path": "svm_other:twice"}})  # fmt: skip
+
+
+def test_list_tells_what_is_replicated(run, pocket):
+    there, here = plant(pocket, (2, {}), (0, {}))
+    alone, = plant(pocket, (1, {}), volume="kvmnfs02")
+    copied = next(one for one in pocket.volume("kvmnfs01").snapshots.values() if one.name == there)
+    mirror(pocket)
+    pocket.state.volume("twice", "svm_other").snapshots[copied.uuid] = copied
+    told = {row["snapshot"]: row for row in json.loads(run("list", "--json").stdout)}
+    assert [told[name]["replicated"] for name in (there, here, alone)] == [True, False, None]
+    assert told[here]["mirrors"] == [{"destination": "svm_other:twice", "state": "snapmirrored", "healthy": True, "lag": 28800.0}]
+    shown = run("list").stdout
+    assert "SnapMirror kvmnfs01 -> svm_other:twice: snapmirrored, healthy, lag 8 h" in shown and "not replicated" in shown
+    pocket.faults.add("error", "GET", "/api/snapmirror*", code="6", message="not authorized for that command", status=403)
+    done = run("list")
+    assert done.returncode == 0 and "what is replicated is not known" in done.stderr and "kvmontap role" not in done.stdout
+
+
+def test_list_tells_a_part_of_a_vm(run, pocket):
+    whole, part = ({"name": naming.name(0, "start", number), "comment": naming.comment(VM, "start", "kvm01", 0, 2)} for number in (1, 2))
+    pocket.change(volumes={"kvmnfs01": {"snapshots": [whole, part]}, "kvmnfs02": {"snapshots": [whole]}})
+    told = {(row["volume"], row["snapshot"][-1]): row["complete"] for row in json.loads(run("list", "--json").stdout)}
+    assert told == {("kvmnfs01", "1"): True, ("kvmnfs02", "1"): True, ("kvmnfs01", "2"): False}
+    assert run("list").stdout.count("only a part: on 1 of 2 volumes") == 1
+
+
+def test_create_has_snapmirror_take_it_on(run, pocket):
+    mirror(pocket)
+    more = "[snapshots]\nsnapmirror-update = yes\n"
+    done = run("create", "--pool", "kvmnfs01", conf=more)
+    assert done.returncode == 0 and "SnapMirror takes it to svm_other:twice" in done.stdout
+    assert names(pocket) == {one.name for one in pocket.state.volume("twice", "svm_other").snapshots.values()}
+    done = run("create", "--pool", "two", conf=more)
+    assert done.returncode == 1 and "[snapmirror.not-updated]" in done.stderr and len(names(pocket, "kvmnfs02")) == 1
 
 
 def test_list_tells_what_it_could_not_see(run, pocket):
