@@ -55,7 +55,7 @@ LAYERS: Dict[str, Layer] = {
     "libvirt": Layer(("tests/libvirt",), MAKE_TREE + ("openssl",), needs_namespaces, 2),
     "boot": Layer(("tests/boot",), MAKE_TREE + ("systemd-container", "dbus"), needs_namespaces),
     "lab": Layer(("tests/lab",), (), needs_root),
-    "bench": Layer(("tests/bench",), (), anywhere),
+    "bench": Layer(("tests/bench",), MAKE_TREE + ("openssl", "systemd"), needs_namespaces),
 }
 
 
