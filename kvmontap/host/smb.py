@@ -40,6 +40,7 @@ class _Reading:
         self.address = address
         self.states: List[bool] = [status == _GOOD]  # the first is the connection's own
         self.shares: List[str] = []
+        self.listing = False  # what follows is about its shares, which have a DISCONNECTED of their own
 
     def made(self) -> Session:
         return Session(self.hostname, self.address, sum(self.states), len(self.states), tuple(self.shares))
@@ -71,15 +72,18 @@ def sessions(text: str) -> Tuple[Session, ...]:
 
 def _within(session: _Reading, line: str, status: str) -> None:
     """A line of a session's own."""
+    session.listing = session.listing or line.strip().startswith("Shares:")
+    share = _SHARE.search(line)
+    if share:
+        session.shares.append(share.group(1))
+    if session.listing:
+        return
     if _CHANNEL.search(line) and "Primary" not in line:
         session.states.append(True)
     if status:
         session.states[-1] = status == _GOOD
     if "DISCONNECTED" in line or "[RECONNECTING]" in line:
         session.states[0 if "Primary" in line else -1] = False
-    share = _SHARE.search(line)
-    if share:
-        session.shares.append(share.group(1))
 
 
 def read(root: str = "/") -> Tuple[Session, ...]:
