@@ -5,10 +5,10 @@ import os
 import socket
 import stat
 import sys
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from kvmontap import applied, hook, service
-from kvmontap.daemon import retention, telling
+from kvmontap.daemon import retention, statusline, telling
 from kvmontap.daemon.configuration import ConfigurationFile
 from kvmontap.daemon.keeper import Keeper
 from kvmontap.daemon.recovering import Recovery
@@ -21,6 +21,7 @@ from kvmontap.gate.configured import Configured
 from kvmontap.host.changes import Changes
 from kvmontap.host.probe import Prober
 from kvmontap.host.udev import monitor
+from kvmontap.model import PoolHealth
 from kvmontap.snapshots import Reuse
 from kvmontap.snapshots.background import Housekeeper
 from kvmontap.snapshots.prune import Report
@@ -57,7 +58,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     changes = Changes(monitor=monitor())
     recovery = Recovery(configuration.current, line, changes, os.path.dirname(options.socket), options.config)
     # Its first look also warms the connections to the arrays: the first VM is not to wait for the client library and a login.
-    keeper = Keeper(configuration.current, line.doctor, changes, (Telling().use, *recovery.uses), telling.fault)
+    keeper = Keeper(configuration.current, line.doctor, changes, (Telling().use, show_status, line.doctor.standing.use, *recovery.uses),
+                    telling.fault)
 
     def ready() -> None:
         service.notify("READY=1")
@@ -130,14 +132,16 @@ def opened(path: str) -> List[socket.socket]:
     return [own]
 
 
+def show_status(found: Configured, healths: Dict[str, PoolHealth], _: Set[str]) -> None:
+    """How the pools are, in the service's status line."""
+    service.notify(f"STATUS={statusline.line(found, healths)}")
+
+
 def tell_configuration(found: Configured) -> None:
-    """What was read, in the journal and in the service's status line."""
-    pools = len(found.config.pools)
-    said = f"{found.config.path}: {pools} pool{'' if pools == 1 else 's'}"
-    if found.problems:
-        said += f", {len(found.problems)} problem{'' if len(found.problems) == 1 else 's'} (kvmontap check)"
+    """What was read, in the journal and, until the pools have been looked at, in the service's status line."""
+    said = statusline.line(found, {})
     priority = service.WARNING if found.problems else service.INFO
-    service.log(priority, said, MESSAGE_ID=report.CONFIGURATION)
+    service.log(priority, f"{found.config.path}: {said}", MESSAGE_ID=report.CONFIGURATION)
     for problem in found.problems[:20]:
         service.log(service.WARNING, str(problem), MESSAGE_ID=report.CONFIGURATION)
     service.notify(f"STATUS={said}")

@@ -11,6 +11,7 @@ from kvmontap.gate.health import Doctor
 from kvmontap.gate.images import Images, on_this_host, place
 from kvmontap.gate.memory import Arrivals, FirstSeen, Refusals
 from kvmontap.gate.pipeline import Pipeline, ignored
+from kvmontap.gate.standing import Standings
 from kvmontap.host.behind import Behind
 from kvmontap.host.match import match
 from kvmontap.host.probe import Prober
@@ -49,6 +50,7 @@ def doctor(prober: Prober, clients: Clients, lasting: bool = False) -> Doctor:
         check=prober.check,
         look=fresh.look if fresh is not None else ask,
         fresh=fresh,
+        standing=Standings(clients.get) if lasting else None,
         behind=Images(prober.commands).behind,
         place=place,
         on_this_host=on_this_host,

@@ -11,6 +11,7 @@ from kvmontap.gate.configured import Configured
 from kvmontap.gate.fresh import Fresh
 from kvmontap.gate.memory import FirstSeen
 from kvmontap.gate.parallel import Answer, gather
+from kvmontap.gate.standing import Standings
 from kvmontap.gate.verdict import one_line
 from kvmontap.model import DEGRADED, FAILED, Config, Domain, Finding, Pool, Source
 from kvmontap.reasons import finding
@@ -47,6 +48,7 @@ class Doctor(NamedTuple):
     on_this_host: Callable[[str], bool]  # whether opening a path waits for no server
     first_seen: FirstSeen
     fresh: Optional[Fresh] = None  # what `look` remembers, None = nothing
+    standing: Optional[Standings] = None  # the arrays' slow answers, None where nobody asks for them
 
     def examine(self, domain: Domain, found: Configured, started: float, tell: Callable[[float], None]) -> Seen:
         """The pools that `domain` touches and how they are; waits for each no longer than its own [gate] timeout."""
@@ -126,6 +128,8 @@ class Doctor(NamedTuple):
             else:
                 look = answer.value
                 said += _fault(answer) or look.findings
+        if self.standing is not None:
+            said += self.standing.findings(pool, look)
         return Health(self.first_seen.fill(name, said, time.time()), look, (name, "mount") in questions)
 
     def _images(
