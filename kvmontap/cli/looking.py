@@ -30,6 +30,14 @@ def add(command: Command, commands: argparse._SubParsersAction) -> None:
     _root(one)
     _finish(one, "doctor")
 
+    one = command(commands, "graph", "draw what every VM stands on, from pool to volume, and the order of the boot, in Graphviz's language")
+    one.add_argument("pool", nargs="*", metavar="POOL", help="only these pools")
+    one.add_argument("--svg", default="", metavar="FILE", help="write a picture instead, by Graphviz's dot; - for stdout")
+    one.add_argument("--offline", action="store_true", help="ask neither libvirt nor the arrays: only what the configuration tells")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to ask about its VMs")
+    _root(one)
+    one.set_defaults(action="graph", function="graph")
+
     one = command(commands, "plan", "show what the generator and kvmontap-pools.service would make of the configuration; changes nothing")
     one.add_argument("pool", nargs="*", metavar="POOL", help="only these pools")
     one.add_argument("--diff", action="store_true", help="only what differs from what runs now: units, mounts, libvirt's pools; exit 1 if "
