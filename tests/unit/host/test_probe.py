@@ -173,6 +173,23 @@ def test_wrong_type_and_read_only():
     assert codes(look(NFS, NFS_MOUNT._replace(super_options=("ro", "addr=172.21.35.11")))) == ["mount.read-only"]
 
 
+@pytest.mark.parametrize("options", [("rw", "shutdown"), ("ro", "emergency_ro")])
+def test_a_file_system_that_its_kernel_has_given_up(options):
+    """It may answer statfs from memory for ever, and ext4 since 6.15 is not even shown as read-only."""
+    pool = Pool("x", "iscsi", "/mnt/x", device="/dev/none", filesystem="ext4")
+    mount = Mount("/mnt/x", "/dev/none", "ext4", ("rw",), "/", "0:99", options, 2, 1)
+    found = look(pool, mount)
+    assert codes(found) == ["mount.shut-down"] and found[0].health == "failed"
+
+
+@pytest.mark.parametrize("option, found", [((), ["transport.few"]), (("nconnect=2",), ["transport.few"]), (("nconnect=4",), []),
+                                           (("nconnect=8",), [])])
+def test_fewer_connections_than_asked_for(option, found):
+    mount = NFS_MOUNT._replace(super_options=NFS_MOUNT.super_options + option)
+    assert codes(look(NFS._replace(nconnect=4), mount)) == found
+    assert codes(look(NFS, mount)) == []
+
+
 def test_a_pool_without_a_mount_is_judged_by_its_paths():
     wwid = "3600a098000000000000000000000dead"
     (found,) = look(Pool("b", "iscsi", type="logical", portals=("10.0.0.1",), wwid=wwid))
