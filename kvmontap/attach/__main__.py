@@ -86,6 +86,10 @@ def stop(kind: str, name: str) -> None:
     """Take down what we brought up; the configuration is not asked, for it may be another by now."""
     if kind == "o2cb":
         o2cb.stop(name)
+    elif kind == "lost":
+        from kvmontap.attach import lost
+
+        lost.give_up(known().values())
     elif kind == "hosted-guests":
         from kvmontap.attach import hosted
 

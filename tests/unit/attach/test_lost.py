@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from kvmontap.attach import __main__ as main
 from kvmontap.attach import lost
 from tests.unit.host.recorded_sys import plant
 from tests.unit.host.test_san import CONTROLLER, ISCSI, NVME, RECORDING, SESSION, write
@@ -34,6 +35,18 @@ def test_without_any_path_they_are(root):
 
 def test_what_is_not_there_is_not_looked_at(tmp_path):
     assert lost.look(ISCSI, str(tmp_path)) is None and lost.look(NVME, str(tmp_path)) is None
+
+
+def test_the_unit_asks_for_every_pool_that_is_or_was_configured(monkeypatch, tmp_path):
+    lun = "[pools]\n[[%s]]\nprotocol = iscsi\nportals = 10.0.0.1\nfilesystem = xfs\nwwid = 3600a098038314c57312b58387638574%s\n"
+    (tmp_path / "kvmontap.conf").write_text(lun % ("now", "1"))
+    (tmp_path / "applied.conf").write_text(lun % ("before", "2"))
+    monkeypatch.setenv("KVMONTAP_CONF", str(tmp_path / "kvmontap.conf"))
+    monkeypatch.setenv("KVMONTAP_APPLIED", str(tmp_path / "applied.conf"))
+    asked = []
+    monkeypatch.setattr(lost, "give_up", asked.extend)
+    main.stop("lost", "all")
+    assert [pool.name for pool in asked] == ["before", "now"]
 
 
 def test_nothing_is_given_up_on_a_host_that_runs(monkeypatch):
