@@ -87,6 +87,8 @@ class Prober:
         found = self._mounted(pool, mount, deadline) + _answered(pool, answer)
         if pool.protocol == SMB:
             found += smb.channels(pool, self._root)
+        if mount.fstype == "xfs" and answer.state == command.ANSWERED and not answer.status:
+            found += self._given_up(pool, target, mount, deadline)
         if pool.protocol == NFS and pool.trunking and answer.state == command.ANSWERED and not answer.status:
             addresses = self._resolve(pool.server, deadline)
             found += self._transports.check(mount, addresses or (), deadline, stuck)
@@ -117,6 +119,13 @@ class Prober:
         elif mount.read_only:
             found += (finding("mount.read-only", target=pool.target),)
         return found
+
+    def _given_up(self, pool: Pool, target: str, mount: mountinfo.Mount, deadline: float) -> Tuple[Finding, ...]:
+        """Whether the kernel has shut an XFS down: it goes on answering statfs and shows no option, but no inode any more (tried: 6.18)."""
+        asked = self.commands.run(("stat", *_key(target, mount)), (STAT, "-c", "%i", "--", target), deadline, self._patience)
+        if asked.state != command.ANSWERED or _errno(asked) != errno.EIO:
+            return ()
+        return (finding("mount.shut-down", target=pool.target, unit=path_unit(pool.target, "mount"), how=os.strerror(errno.EIO).lower()),)
 
     def _device(self, pool: Pool, mount: mountinfo.Mount, deadline: float) -> Tuple[Finding, ...]:
         """What is wrong beneath a mounted block pool: its device, the paths to it, and the cluster that shares it."""
@@ -242,9 +251,18 @@ def _space(output: str) -> Optional[Space]:
     return Space(blocks * unit, max(0, available) * unit, inodes, inodes_free)
 
 
+def _said(answer: command.Answer) -> str:
+    """The system's words for why stat failed."""
+    return answer.error.strip().rpartition(": ")[2].partition(" (os error")[0]
+
+
+def _errno(answer: command.Answer) -> int:
+    return _ERRNO.get(_said(answer), 0) if answer.status else 0
+
+
 def _error(pool: Pool, answer: command.Answer) -> Finding:
     """stat told an error: "stat: cannot read file system information for 'PATH': TEXT" (in the C locale)."""
-    text = answer.error.strip().rpartition(": ")[2].partition(" (os error")[0]
+    text = _said(answer)
     number = _ERRNO.get(text)
     if number == errno.ESTALE:
         return finding("mount.stale", target=pool.target, unit=path_unit(pool.target, "mount"))

@@ -229,13 +229,18 @@ def test_gfs2(tmp_path):
 
 
 def report(missing):
-    return json.dumps({"report": [{"vg": [{"vg_name": "vg_kvm", "vg_missing_pv_count": missing, "pv_count": "2"}]}]})
+    """As LVM 2.03.16 printed it for a group of two, whole and with one of them gone."""
+    row = '{"vg_name":"vg_kvm", "vg_missing_pv_count":"%s", "pv_count":"2"}' % missing
+    lines = ["  {", '      "report": [', "          {", '              "vg": [', f"                  {row}"]
+    lines += ["              ]", "          }", "      ]", "  }", ""]
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("output, error, expected", [
     (report("0"), "", []),
-    (report("1"), "WARNING: VG vg_kvm is missing PV", ["vg.incomplete"]),
-    ('{"report": [{"vg": []}]}', 'Volume group "vg_kvm" not found', ["vg.missing"]),
+    (report("1"), "  WARNING: Couldn't find device with uuid MZt98v-9f7P-D1V3-GVjY-bDnH-wmTe-i0I9ed.\n"
+     "  WARNING: VG vg_kvm is missing PV MZt98v-9f7P-D1V3-GVjY-bDnH-wmTe-i0I9ed (last written to /dev/loop1).\n", ["vg.incomplete"]),
+    ('{"report": [{"vg": [ ]}]}', '  Volume group "vg_kvm" not found\n  Cannot process volume group vg_kvm\n', ["vg.missing"]),
     ("", "Cannot process volume group", ["vg.unknown"]),
     (report("?"), "", ["vg.unknown"]),
 ])

@@ -173,13 +173,30 @@ def test_wrong_type_and_read_only():
     assert codes(look(NFS, NFS_MOUNT._replace(super_options=("ro", "addr=172.21.35.11")))) == ["mount.read-only"]
 
 
-@pytest.mark.parametrize("options", [("rw", "shutdown"), ("ro", "emergency_ro")])
+@pytest.mark.parametrize("options", [("rw", "shutdown"), ("rw", "errors=remount-ro", "emergency_ro")])
 def test_a_file_system_that_its_kernel_has_given_up(options):
-    """It may answer statfs from memory for ever, and ext4 since 6.15 is not even shown as read-only."""
+    """As Linux 6.18 shows an ext4 after an error (errors=remount-ro) and after EXT4_IOC_SHUTDOWN: not "ro", and statfs answers."""
     pool = Pool("x", "iscsi", "/mnt/x", device="/dev/none", filesystem="ext4")
     mount = Mount("/mnt/x", "/dev/none", "ext4", ("rw",), "/", "0:99", options, 2, 1)
     found = look(pool, mount)
     assert codes(found) == ["mount.shut-down"] and found[0].health == "failed"
+
+
+def test_an_xfs_that_its_kernel_has_shut_down():
+    """As Linux 6.18 told it after XFS_IOC_GOINGDOWN: mountinfo and statfs as before, stat(2) an error."""
+
+    class Shut(Answers):
+        def run(self, key, argv, deadline, patience=5.0, memory=0):
+            if "-f" not in argv:
+                return command.Answer(command.ANSWERED, 1, "", "stat: cannot statx '/mnt/x': Input/output error\n")
+            return super().run(key, argv, deadline, patience, memory)
+
+    pool = Pool("x", "iscsi", "/mnt/x", device="/dev/none", filesystem="xfs")
+    options = ("rw", "inode64", "logbufs=8", "logbsize=32k", "noquota")
+    mounts = (ROOT, Mount("/mnt/x", "/dev/loop3", "xfs", ("rw", "relatime"), "/", "7:3", options, 102, 1))
+    found, = probe.Prober("/nonexistent", Shut(), lambda: mounts).check(pool, soon())
+    assert (found.code, found.health) == ("mount.shut-down", "failed") and "(input/output error)" in found.text
+    assert probe.Prober("/nonexistent", Answers(), lambda: mounts).check(pool, soon()) == ()
 
 
 @pytest.mark.parametrize("option, found", [((), ["transport.few"]), (("nconnect=2",), ["transport.few"]), (("nconnect=4",), []),
