@@ -71,8 +71,8 @@ def mounts(config: Config, wanted: Bundle, there: Running, findings: Mapping[str
     for mount in there.mounts:
         unit = path_unit(mount.where, "mount")
         if unit in there.files and unit not in wanted.files and unit not in targets:
-            found.append(Difference(MOUNT, mount.where, GONE, "is mounted and no pool of the file any more; it stays until it is stopped "
-                                    "or the host goes down, then in no order to libvirt", f"systemctl stop {unit}"))
+            text = "is mounted and no pool of the file any more; it stays until it is taken down"
+            found.append(Difference(MOUNT, mount.where, GONE, text, "kvmontap pool apply"))
     return found
 
 

@@ -133,7 +133,7 @@ def test_a_mount_that_is_missing_soft_wrong_or_no_pool_any_more():
     wrong = mounts(findings={"vms": (Finding("mount.wrong-source", "failed", "another export is mounted", "umount it"),)})
     assert (wrong[0].text, wrong[0].fix) == ("another export is mounted", "umount it")
     gone = mounts(CONF.partition("[[isos]]")[0])
-    assert [(one.name, one.change) for one in gone] == [("/mnt/isos", "gone")] and gone[0].fix == "systemctl stop mnt-isos.mount"
+    assert [(one.name, one.change) for one in gone] == [("/mnt/isos", "gone")] and gone[0].fix == "kvmontap pool apply"
 
 
 def test_what_pool_apply_would_do_is_told():
