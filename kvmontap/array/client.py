@@ -119,6 +119,7 @@ class Client:
         self.older_locks = False  # it knows a snapshot's lock as snaplock_expiry_time
         self.no_ransomware = False  # it is too old to know volume.anti_ransomware
         self.lock_fields = 0  # how it spells a snapshot's lock when it is read (kvmontap.array.stored)
+        self.compliance: Optional[Tuple[Optional[float], float]] = None  # kvmontap.array.compliance: clock minus ours, and when asked
         self.one_phase = False  # it makes the snapshot of a consistency group in one go only
         self.volumes: Dict[str, str] = {}  # the UUID of the volume last seen behind each pool
         self._user = logins.account(array)

@@ -141,6 +141,15 @@ def _named(client: Client, group: str, name: str, deadline: float) -> str:
         raise unusable(client.where("consistency group snapshots"), one_line(str(error))) from None
 
 
+def comments(client: Client, group: str, deadline: float) -> Dict[str, str]:
+    """The comments of the group's snapshots by name; raises ArrayError."""
+    records = client.records(_SNAPSHOT, ("name", "comment"), deadline, most=_MOST, parents=(group,))
+    try:
+        return {text(record, "name"): text(record, "comment") for record in records}
+    except AnswerError as error:
+        raise unusable(client.where("consistency group snapshots"), one_line(str(error))) from None
+
+
 def held_by(client: Client, group: str, deadline: float) -> Optional[FrozenSet[Tuple[str, str]]]:
     """(UUID, name) of the volumes that the group of that UUID holds now, None where it is gone; raises ArrayError."""
     try:

@@ -19,7 +19,7 @@ class Right(NamedTuple):
     why: str
 
 
-ALWAYS, SNAPSHOTS, RESTORE, GROUPS, MIRROR = "array", "snapshots", "restore", "groups", "mirror"
+ALWAYS, SNAPSHOTS, RESTORE, GROUPS, MIRROR, LOCKS = "array", "snapshots", "restore", "groups", "mirror", "locks"
 CLUSTER = "cluster"  # what only an account of the cluster can be given; without it the health of a pool says less
 VOLUMES = "volumes"  # restore from block pools and revert: they change whole volumes, so that only --all gives it
 _ETHERNET = (NFS, SMB, ISCSI, "nvme-tcp", "nvme-rdma")
@@ -29,6 +29,7 @@ RIGHTS: Tuple[Right, ...] = (
     # Reading volumes would let the account read files through /files, too.
     Right("/api/storage/volumes/*/files", "none", (ALWAYS,), "what lies in the volumes is not for this account to read"),
     Right("/api/storage/volumes/*/snapshots", "all", (SNAPSHOTS,), "snapshots before a start or a migration, and their retention"),
+    Right("/api/storage/snaplock/compliance-clocks", "readonly", (LOCKS,), "by which clock locked snapshots run out"),
     # A role of ONTAP's can name no path below a group.
     Right("/api/application/consistency-groups", "all", (GROUPS,), "snapshots of consistency groups; kvmontap changes no group itself"),
     Right("/api/cluster/jobs", "readonly", (SNAPSHOTS, RESTORE), "how the making of a snapshot or a clone went"),
@@ -76,6 +77,7 @@ def features(pools: Iterable[Pool]) -> Tuple[str, ...]:
         found.append(pool.protocol)
         if pool.snapshots.before:
             found.append(SNAPSHOTS)
+            found += [LOCKS] if pool.snapshots.lock_days else []
             found += [GROUPS] if pool.snapshot_scope == "consistency-group" else []
             found += [RESTORE] if pool.protocol in (NFS, SMB) else []
     return tuple(dict.fromkeys(found))

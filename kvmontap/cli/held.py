@@ -8,6 +8,7 @@ from kvmontap.array import ArrayError, Clients
 from kvmontap.array.stored import Stored, stored
 from kvmontap.model import Config, Finding, Pool
 from kvmontap.snapshots import naming
+from kvmontap.snapshots.grouped import adopted
 from kvmontap.snapshots.volumes import Target, Targets, targets
 
 SECONDS = 600.0  # for one command; each request has its array's own timeout besides
@@ -53,7 +54,7 @@ def rows(seen: Targets, deadline: float, everything: bool = False) -> Tuple[List
     whole = not seen.findings
     for target in seen.volumes:
         try:
-            held = stored(target.client, target.ref, deadline)
+            held = adopted(target.client, target.ref, stored(target.client, target.ref, deadline), deadline)
         except ArrayError as error:
             complain(f"volume {target.ref.name}", error.finding)
             whole = False

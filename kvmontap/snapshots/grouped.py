@@ -8,6 +8,7 @@ from typing import Dict, Iterable, Mapping, Optional, Tuple
 
 from kvmontap.array import groups
 from kvmontap.array.client import Client
+from kvmontap.array.errors import ArrayError
 from kvmontap.array.state import VolumeRef
 from kvmontap.array.stored import Stored, delete, stored
 from kvmontap.model import Pool
@@ -15,6 +16,26 @@ from kvmontap.snapshots import naming, retention
 from kvmontap.snapshots.retention import Fate, Policy
 
 SCOPE = "consistency-group"
+
+
+def adopted(client: Client, volume: VolumeRef, found: Iterable[Stored], deadline: float) -> Tuple[Stored, ...]:
+    """The snapshots, in which one of our form without a comment has that of its consistency group's snapshot.
+
+    Nothing says that ONTAP hands the comment of a group's snapshot on to those of the volumes; where it did not, they would be foreign
+    to retention for ever.
+    """
+    several = tuple(found)
+    bare = {one.uuid for one in several if not one.comment and naming.has_our_form(one.name)}
+    if not bare:
+        return several
+    said: Dict[str, str] = {}
+    try:
+        for group in groups.groups(client, volume.svm, deadline):
+            if group.holds(volume.uuid):
+                said.update(groups.comments(client, group.uuid, deadline))
+    except ArrayError:
+        return several
+    return tuple(one._replace(comment=said.get(one.name, "")) if one.uuid in bare else one for one in several)
 
 
 def remove(client: Client, volume: VolumeRef, snapshot: Stored, told: Optional[naming.Told], deadline: float) -> None:
@@ -61,7 +82,7 @@ class Others:
 
     def _on(self, volume: VolumeRef) -> Mapping[str, Fate]:
         if volume.uuid not in self._fates:
-            found = stored(self._client, volume, self._deadline)
+            found = adopted(self._client, volume, stored(self._client, volume, self._deadline), self._deadline)
             decided = retention.fates(found, self._wanted, self._client.clock(), self._order)
             self._fates[volume.uuid] = {fate.snapshot.name: fate for fate in decided}
         return self._fates[volume.uuid]

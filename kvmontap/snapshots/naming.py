@@ -85,6 +85,11 @@ def told(name_of: str, comment_of: str) -> Optional[Told]:
     return Told(matched.group(2), words[0], words[1], words[2], more, version, volumes, words[3])
 
 
+def has_our_form(name_of: str) -> bool:
+    """Whether a name is one that name() makes."""
+    return _NAME.fullmatch(name_of) is not None
+
+
 def is_cut(vm: str) -> bool:
     """Whether a VM's name in a comment is only its beginning."""
     return vm.endswith(_CUT)

@@ -14,7 +14,7 @@ from kvmontap.array.stored import Stored, stored
 from kvmontap.model import Finding
 from kvmontap.reasons import finding
 from kvmontap.snapshots import retention
-from kvmontap.snapshots.grouped import Others, remove
+from kvmontap.snapshots.grouped import Others, adopted, remove
 from kvmontap.snapshots.retention import APPROVAL, GROUPED, LOCKED, OWNED, REFUSED, Fate, Policy
 
 NEEDS_APPROVAL = "262325"
@@ -25,6 +25,8 @@ _ENOUGH = 3
 _FIXES = {
     NEEDS_APPROVAL: "security multi-admin-verify request show-pending; once it is approved: kvmontap snapshot prune",
     NOT_AUTHORISED: "give its role the right to delete snapshots (kvmontap role)",
+    "1638538": "look at the volume: volume show -vserver {svm} -volume {volume}; then: kvmontap snapshot prune",
+    "1638644": "delete them with ONTAP's own tools: this platform does not let kvmontap",
     "524481": "find out what has fenced the volume: volume show -vserver {svm} -volume {volume} -fields state",
     "1638521": "thin out the snapshots at the SnapMirror source: this volume is not read-write",
 }
@@ -77,7 +79,7 @@ def prune(
     """
     blank = Report(client.array.name, volume.svm, volume.name)
     try:
-        found = stored(client, volume, deadline)
+        found = adopted(client, volume, stored(client, volume, deadline), deadline)
     except ArrayError as error:
         return blank._replace(finding=_told(volume, error))
     now = client.clock()

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kvmontap.array import compliance
 from kvmontap.array.errors import NOT_AUTHORISED, ArrayError
 from kvmontap.array.groups import Group, covering, groups
 from kvmontap.array.groups import create as create_of_group
@@ -26,6 +27,15 @@ from kvmontap.snapshots.reuse import Reuse
 
 # What to do about ONTAP's errors when a snapshot is made; {volume} and {svm} are filled in.
 FIXES = {
+    "525059": "start the VM again: another host had the same name within the same second",
+    "1520351": "look at what the volume is used for: volume show -vserver {svm} -volume {volume} -fields type,state,vserver-dr-protection",
+    "1638477": "update kvmontap: this ONTAP reserves the beginning of its snapshots' names",
+    "1638518": "update kvmontap: this ONTAP does not take its snapshots' names",
+    "1638537": "look whether it is there: kvmontap snapshot list; and at the volume: volume show -vserver {svm} -volume {volume}",
+    "1638574": "set lock-days = 0 for this pool: ONTAP keeps no expiry time on a FlexGroup volume",
+    "1638618": "set lock-days = 0, or: volume modify -vserver {svm} -volume {volume} -snapshot-locking-enabled true",
+    "2621462": "set svm= of the array to the SVM that owns the volume",
+    "92405873": "set before = none for this pool: ONTAP takes no snapshot of an object store volume",
     "525062": "delete snapshots that nobody needs: volume snapshot show -vserver {svm} -volume {volume}",
     "524479": "bring the volume online, or free space on it",
     "1638461": "take snapshots at the SnapMirror source: this volume is not read-write",
@@ -160,11 +170,13 @@ def _make(unit: _Unit, name: str, now: float, count: int, reuse: Optional[Reuse]
     others = {request.domain.uuid for request in unit.requests} - {first.domain.uuid}
     lock_days = first.pool.snapshots.lock_days if first.volume.locking else 0
     group = unit.group.uuid if unit.group is not None else ""
+    # By the array's compliance clock alone: one of a host that is years behind would lock nothing.
+    until = naming.expiry(compliance.now(first.client, deadline, now), lock_days) if lock_days else ""
     wanted = Wanted(
         name,
         naming.comment(first.domain, first.reason, first.host, len(others), count, group),
         first.pool.snapshots.label,
-        naming.expiry(now, lock_days),
+        until,
     )
     try:
         if unit.group is not None:

@@ -33,6 +33,7 @@ ROUTES = (
     Route("GET", "/api/network/ip/interfaces/{uuid}", network.get_interface),
     Route("GET", "/api/network/fc/interfaces", network.list_fc_interfaces),
     Route("GET", "/api/storage/aggregates", records.list_aggregates),
+    Route("GET", "/api/storage/snaplock/compliance-clocks", records.list_clocks),
     Route("GET", "/api/storage/volumes", volumes.list_volumes),
     Route("GET", "/api/storage/volumes/{uuid}", volumes.get_volume),
     Route("POST", "/api/storage/volumes", clones.post_volume),

@@ -158,6 +158,7 @@ _LIF_KEYS = {
     "services",
     "extra",
 }
+_ARRAY_KEYS = {"job_seconds", "location", "fence_limit", "group_comments", "compliance_lag"}
 _SVM_KEYS = {"state", "extra"}
 _SNAPSHOT_KEYS = {
     "comment",
@@ -198,6 +199,8 @@ class State:
         self.relationships: list = []
         self.groups: dict = {}
         self.fence_limit: Optional[float] = None
+        self.group_comments = True  # whether a volume's snapshot has the comment of its group's
+        self.compliance_lag = 0.0
         self.aggregates: dict = {}
         self.export_policies: dict = {}  # name -> rules, for those that do not let everybody in
         self.san = San()
@@ -374,7 +377,7 @@ class State:
     def change(self, changes: dict) -> None:
         """Change the state from outside, e.g. {"volumes": {"v": {"state": "offline"}}}.
 
-        Kinds: volumes, lifs, svms, array (job_seconds, location, fence_limit), add (lists as in the description); and of what is
+        Kinds: volumes, lifs, svms, array (_ARRAY_KEYS), add (lists as in the description); and of what is
         shown as described, fields in place of others: aggregates, relationships, fc_lifs, mediators, metrocluster.
         A volume's new state goes through its hook; `full: true` takes all of its space.
         """
@@ -388,7 +391,7 @@ class State:
                 _apply(self.lif(name), values, _LIF_KEYS, f"LIF {name}")
             for name, values in changes.get("svms", {}).items():
                 _apply(self.svm(name), values, _SVM_KEYS, f"SVM {name}")
-            _apply(self, changes.get("array", {}), {"job_seconds", "location", "fence_limit"}, "array")
+            _apply(self, changes.get("array", {}), _ARRAY_KEYS, "array")
             relationships = {row.get("uuid"): row for row in self.relationships}
             self.shown.change(changes, {"aggregates": self.aggregates, "relationships": relationships})
             add = changes.get("add", {})

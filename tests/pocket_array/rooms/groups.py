@@ -169,7 +169,7 @@ def _make(call: Call, group: Group, made: Snapshot) -> None:
                 str(uuid.uuid4()),
                 made.name,
                 made.create_time,
-                made.comment,
+                made.comment if call.state.group_comments else None,
                 None,
                 made.snapmirror_label,
             )

@@ -1,13 +1,15 @@
-"""Kinds that are only read: aggregates, SnapMirror relationships, export policies, SMB shares."""
+"""Kinds that are only read: aggregates, compliance clocks, SnapMirror relationships, export policies, SMB shares."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Optional
 from urllib.parse import quote
 
 from ..exchange import Answer
 from ..query import Collection, list_answer
-from ..state import Share, Volume
+from ..shown import stable_uuid
+from ..state import Share, Volume, iso
 from . import Call
 
 AGGREGATES = Collection(
@@ -50,6 +52,22 @@ SHARES = Collection(
     (),
     lambda row: f"/api/protocols/cifs/shares/{row['svm']['uuid']}/{quote(row['name'])}",
 )
+
+
+CLOCKS = Collection(
+    "/api/storage/snaplock/compliance-clocks",
+    ("node.uuid", "node.name"),
+    frozenset("node time".split()),
+    (),
+    lambda row: f"/api/storage/snaplock/compliance-clocks/{row['node']['uuid']}",
+)
+
+
+def list_clocks(call: Call) -> Answer:
+    """One node, whose compliance clock is `compliance_lag` seconds behind."""
+    when = iso(call.state.now() - timedelta(seconds=call.state.compliance_lag))
+    rows = [{"node": {"name": "node1", "uuid": stable_uuid("node", "node1")}, "time": when}]
+    return list_answer(CLOCKS, rows, call.request)
 
 
 def list_aggregates(call: Call) -> Answer:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from kvmontap import model
-from kvmontap.array import Client, fileclone, groups, look
+from kvmontap.array import Client, compliance, fileclone, groups, look
 from kvmontap.array.errors import ArrayError
 from kvmontap.array.role import RIGHTS, body, commands, notes, role
 from kvmontap.array.snapshot import Wanted, create
@@ -31,7 +31,7 @@ from tests.unit.array.over_https import secret, soon
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 POOLS = {
     "nfs": model.Pool("nfs", "nfs", server=("192.0.2.11",), export="/kvmnfs01", ontap="prod", snapshot_scope="consistency-group",
-                      snapshots=model.Snapshots(snapmirror_update=True)),
+                      snapshots=model.Snapshots(snapmirror_update=True, lock_days=1)),
     "smb": model.Pool("smb", "smb", server=("192.0.2.12",), share="kvmsmb01", ontap="prod"),
     "lun": model.Pool("lun", "fc", wwid="3600a098038314c57312b58387638574f", ontap="prod"),
     "namespace": model.Pool("namespace", "nvme-tcp", namespace="6c1e5a0e-0000-4000-8000-000000000000", ontap="prod"),
@@ -119,6 +119,11 @@ def take_of_a_group(client):
     groups.delete(client, group.uuid, "kvmontap-g", soon())
 
 
+def lock(client):
+    compliance.now(client, soon(), 0.0)
+    return [] if client.compliance[0] is not None else ["no compliance clock"]
+
+
 def mirror(client):
     updated = after_snapshot([client], _reference(client), soon())
     return [] if updated.begun else [str(updated.finding)]
@@ -152,6 +157,7 @@ DOINGS = {
     "list and delete snapshots": list_and_delete,
     "take a snapshot of a group": take_of_a_group,
     "update SnapMirror": mirror,
+    "read the compliance clock": lock,
     "restore a file": restore,
     "see what stands behind": stands_behind,
 }
@@ -209,6 +215,7 @@ def test_without_any_one_line_something_is_refused(site, gone):
         "/api/storage/volumes/*/snapshots": "take a snapshot",
         "/api/application/consistency-groups": "take a snapshot of a group",
         "/api/snapmirror/relationships": "update SnapMirror",
+        "/api/storage/snaplock/compliance-clocks": "read the compliance clock",
         "/api/cluster/jobs": "restore a file",
         "/api/storage/file/clone": "restore a file",
         "/api/svm/svms": "judge an NFS pool",

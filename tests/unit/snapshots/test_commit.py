@@ -224,6 +224,38 @@ def test_a_lock_where_the_volume_takes_one(pocket, request_of):
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
 
 
+def test_a_lock_runs_by_the_compliance_clock_of_the_array(pocket, request_of):
+    """Which may be days behind; a host whose own clock is wrong locks no shorter and no longer."""
+    pocket.change(array={"compliance_lag": 3 * 86400})
+    snapshotter = Snapshotter(clock=lambda: 0.0)
+    for _ in range(2):
+        assert snapshotter.take([request_of(volume="vault", lock_days=7)], soon())[0].finding is None
+    for made in snapshots(pocket, "vault"):
+        left = datetime.fromisoformat(made.snaplock_expiry_time) - datetime.now(timezone.utc)
+        assert timedelta(days=3, hours=23) < left <= timedelta(days=4)
+    assert len(pocket.log.entries("GET", "/api/storage/snaplock")) == 1
+
+
+def test_a_role_that_may_not_read_the_compliance_clock(pocket, request_of):
+    pocket.faults.add("error", "GET", "/api/storage/snaplock*", code="6", message="not authorized for that command", status=403)
+    assert Snapshotter(clock=lambda: 0.0).take([request_of(volume="vault", lock_days=7)], soon())[0].finding is None
+    left = datetime.fromisoformat(snapshots(pocket, "vault")[0].snaplock_expiry_time) - datetime.now(timezone.utc)
+    assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
+
+
+@pytest.mark.parametrize("code, word", [
+    ("525059", "another host"), ("525062", "delete snapshots"), ("524479", "online"), ("1638461", "SnapMirror source"),
+    ("1638477", "update"), ("1638518", "update"), ("1638532", "revert"),
+    ("1638537", "snapshot list"), ("1638574", "lock-days"), ("1638618", "locking"),
+    ("1638630", "active sync"), ("1520351", "volume show"), ("2621462", "svm="), ("92405873", "before = none"), ("262325", "multi-admin"),
+    ("6", "kvmontap role"),
+])  # fmt: skip
+def test_every_code_of_a_refusal_is_told_with_what_to_do(pocket, request_of, code, word):
+    pocket.faults.add("error", "POST", code=code, message="The array says no.")
+    finding = taken(request_of()).finding
+    assert f"The array says no (ONTAP {code})" in finding.text and word in finding.fix and snapshots(pocket) == []
+
+
 def test_no_lock_where_the_volume_takes_none(pocket, request_of):
     assert taken(request_of(lock_days=7)).finding is None
     assert snapshots(pocket)[0].snaplock_expiry_time is None

@@ -316,6 +316,18 @@ def test_a_pool_that_keeps_more_decides_for_the_group(pocket, request_of):
     assert len(pruned(request_of("kvmnfs01"), 1, wider).deleted) == 1 and len(names(pocket, "kvmnfs02")[0]) == 2
 
 
+def test_an_array_that_keeps_the_comment_to_the_group_alone(pocket, request_of):
+    """Its snapshots are ours all the same, and do not pile up on the volumes."""
+    pocket.change(array={"group_comments": False})
+    for _ in range(3):
+        outcome, = Snapshotter().take([request_of("kvmnfs01")], soon())
+        report = prune(request_of("kvmnfs01").client, request_of("kvmnfs01").volume, Policy(1, 14), soon(),
+                       order={outcome.name: 1})  # fmt: skip
+        assert report.foreign == 0 and names(pocket, "kvmnfs01", "kvmnfs02") == [[outcome.name]] * 2
+    pocket.change(volumes={"kvmnfs01": {"snapshots": [{"name": "kvmontap-20261123T080506Z-start-f00d"}]}})
+    assert pruned(request_of("kvmnfs01")).foreign == 1
+
+
 def test_a_group_that_is_gone(pocket, request_of):
     old, new = plant(pocket, 2), plant(pocket, 0)
     pocket.state.groups.clear()

@@ -1,6 +1,9 @@
 """Which snapshots have had their time: pure; and thinning out a real volume of the pocket array, alone and behind 1,100 starts."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -22,6 +25,7 @@ UUID = "6f1a8a0e-4f7e-4b1e-9d5c-0123456789ab"
 VM = Domain("vm1", UUID, ())
 DAY = 86400
 NOW = 1795421106.0
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 _numbers = iter(range(1 << 30))
 
 
@@ -201,7 +205,60 @@ def test_an_approval_is_asked_for_once(pocket, client, volume, location, monkeyp
     assert "multi-admin-verify" in report.finding.fix and [left.why for left in report.left] == ["approval"]
 
 
-@pytest.mark.parametrize("code, requests", [("524481", 1), ("6", 1), ("1638521", 1), ("1638538", 3)])
+@pytest.mark.parametrize("code, left, word", [
+    ("1638543", "owned", ""), ("1638555", "locked", ""), ("1638483", "owned", ""), ("1638521", "refused", "SnapMirror source"),
+    ("1638538", "refused", "volume show"), ("1638644", "refused", "ONTAP's own tools"), ("524481", "refused", "fenced"),
+    ("262325", "approval", "multi-admin-verify"), ("6", "refused", "kvmontap role"), ("1638600", "", ""), ("4", "", ""),
+])  # fmt: skip
+def test_every_code_of_a_refusal_is_told_with_what_to_do(pocket, client, volume, code, left, word):
+    old, _ = plant(pocket, (40, {}), (0, {}))
+    pocket.faults.add("error", "DELETE", code=code, message="The array says no.")
+    report = prune(client, volume, Policy(20, 14), soon())
+    assert [one.why for one in report.left] == ([left] if left else []) and report.deleted == (() if left else (old,))
+    assert (report.finding is not None) is bool(word)
+    if word:
+        assert f"The array says no (ONTAP {code})" in report.finding.text and word in report.finding.fix
+
+
+KILLED = """
+import os, signal, sys, time
+from kvmontap.array import Client, look
+from kvmontap.model import Array, Pool
+from kvmontap.snapshots.prune import prune
+from kvmontap.snapshots.retention import Policy
+address, password, ca, left, before = sys.argv[1:6]
+client = Client(Array("prod", address, svm="svm_kvm", username="kvmontap", password_file=password, ca=ca))
+ref = look(client, Pool("p", "nfs", ontap="prod", volume="kvmnfs01"), time.monotonic() + 10).ref
+allowed, real = int(left), client.delete_snapshot
+def counted(*arguments):
+    global allowed
+    allowed -= 1
+    if allowed == 0 and before == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = real(*arguments)
+    if allowed == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+client.delete_snapshot = counted
+prune(client, ref, Policy(2, 14), time.monotonic() + 20)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_killed_at_any_request_the_next_run_ends_clean(pocket, section, client, volume, steps, moment):
+    kept = plant(pocket, (0, {}), (1, {}))
+    plant(pocket, *((20 + day, {}) for day in range(3)))
+    kept += plant(pocket, (50, {"owners": ["snapmirror"]}), (51, {"snaplock_expiry_time": iso(-9)}))
+    pocket.change(volumes={"kvmnfs01": {"snapshots": [{"name": "hourly.1"}]}})
+    done = subprocess.run([sys.executable, "-c", KILLED, section.address, section.password_file, section.ca, str(steps), moment],
+                          capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)  # fmt: skip
+    assert done.returncode == -9, done.stderr
+    assert set(kept) | {"hourly.1"} <= names(pocket)
+    assert prune(client, volume, Policy(2, 14), soon()).finding is None and names(pocket) == {*kept, "hourly.1"}
+
+
+@pytest.mark.parametrize("code, requests", [("524481", 1), ("6", 1), ("1638521", 1), ("1638538", 1), ("2", 3)])
 def test_a_refusal_is_not_repeated_for_all(pocket, client, volume, code, requests):
     plant(pocket, *((40 + day, {}) for day in range(10)), (0, {}))
     pocket.faults.add("error", "DELETE", code=code, message="No.")
