@@ -46,6 +46,7 @@ class Standing(NamedTuple):
     mediators: Optional[Records] = None
     metrocluster: Optional[Record] = None
     skipped: Tuple[str, ...] = ()  # what could not be asked without blame, a sentence each
+    whole: bool = True  # False: the array stopped answering on the way
 
 
 def ask(client: Client, pools: Iterable[Pool], deadline: float) -> Standing:
@@ -73,6 +74,7 @@ def ask(client: Client, pools: Iterable[Pool], deadline: float) -> Standing:
         questions["metrocluster"] = lambda: client.record("Metrocluster", protection.METROCLUSTER_FIELDS, deadline)
     found: Dict[str, Any] = {}
     skipped: List[str] = []
+    whole = True
     for name, question in questions.items():
         try:
             found[name] = question()
@@ -81,8 +83,17 @@ def ask(client: Client, pools: Iterable[Pool], deadline: float) -> Standing:
                 continue
             skipped.append(f"{name.replace('_', ' ')}: {error.finding.text}")
             if error.finding.code != "array.rights":
+                whole = False
                 break
-    return Standing(client.array.name, skipped=tuple(skipped), **found)
+    return Standing(client.array.name, skipped=tuple(skipped), whole=whole, **found)
+
+
+def over(new: Standing, old: Standing) -> Standing:
+    """What is known after `new`: where the array did not answer to the end, the older answers stand for those that are missing."""
+    if new.whole:
+        return new
+    told = {key: value for key, value in new._asdict().items() if value is not None}
+    return old._replace(**told)
 
 
 def judge(

@@ -35,15 +35,17 @@ class Standings:
         self._under_way = False
 
     def refresh(self, config: Config) -> None:
-        """Asks every array, for no longer than its own timeout; the answers count from then on, also those that failed."""
+        """Asks every array, for no longer than its own timeout.  What an array said before stands until it answers again."""
         until = {name: time.monotonic() + array.timeout for name, array in config.arrays.items()}
         questions = {
             name: lambda array=array: standing.ask(self._client(array), config.pools.values(), until[array.name])
             for name, array in config.arrays.items()
         }
         answers = gather(questions, max(until.values(), default=0.0) + SLACK)
+        told = {name: answer.value for name, answer in answers.items() if answer.error is None}
         with self._lock:
-            self._answers = {name: answer.value for name, answer in answers.items() if answer is not None and answer.error is None}
+            before = {name: self._answers[name] for name in self._answers if name in config.arrays}
+            self._answers = {**before, **{name: standing.over(one, before.get(name, one)) for name, one in told.items()}}
 
     def findings(self, pool: Pool, look: Optional[VolumeLook]) -> Tuple[Finding, ...]:
         """What the last answers mean for a pool, of whose volume `look` is known.  Asks nobody."""

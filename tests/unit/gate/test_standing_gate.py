@@ -79,12 +79,19 @@ def test_one_array_that_hangs_holds_up_no_other(pocket, config, look):
     assert standings.skipped("prod") == () == standings.skipped("")
 
 
-def test_an_answer_that_fails_is_not_kept(pocket, config, look):
+def test_what_an_array_said_stands_until_it_answers_again(pocket, config, look):
+    """Or whatever is wrong would seem to come and go with the management LIF."""
     standings = Standings(Clients().get)
     standings.refresh(config)
     pocket.refuse()
+    pocket.change(aggregates={"aggr1": {"space": {"block_storage": {"used_percent": 50}}}})
     standings.refresh(config)
-    assert codes(standings, look) == [] and len(standings.skipped("prod")) == 1
+    assert codes(standings, look) == ["aggregate.low"] and len(standings.skipped("prod")) == 1
+    pocket.listen()
+    standings.refresh(config)
+    assert codes(standings, look) == [] and standings.skipped("prod") == ()
+    standings.refresh(config._replace(arrays={}))  # it is no longer in the file
+    assert codes(standings, look) == []
 
 
 def test_this_hosts_names_by_protocol(tmp_path):
