@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from tests.pocket_array.remote import Remote
 
@@ -30,8 +30,8 @@ _SNAPSHOTS = "/srv/array/snapshots"
 _POCKET = Path(__file__).resolve().parent.parent / "pocket_array"
 
 
-def description(blocks: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The state file that the pocket array starts from; `blocks` are volumes that hold LUNs and namespaces."""
+def description(blocks: tuple[str, ...] = (), san: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    """The state file that the pocket array starts from; `blocks` are volumes that hold what `san` (luns, namespaces, ...) describes."""
     return {
         "cluster": {"name": "lab"},
         "svms": [{"name": SVM}],
@@ -50,22 +50,23 @@ def description(blocks: tuple[str, ...] = ()) -> dict[str, Any]:
             "uuid": RELATIONSHIP, "state": "snapmirrored", "healthy": True, "lag_time": "PT20M",
             "policy": {"name": "MirrorAllSnapshots", "type": "async"},
             "source": {"path": f"{SVM}:kvmnfs01", "svm": {"name": SVM}}, "destination": {"path": "svm_dr:kvmnfs01"}}],
+        **(san or {}),
     }
 
 
 class Array:
     """The running array; `control` is the pocket array's own remote control."""
 
-    def __init__(self, storage: VM, blocks: tuple[str, ...] = ()) -> None:
+    def __init__(self, storage: VM, blocks: tuple[str, ...] = (), san: Optional[dict[str, Any]] = None) -> None:
         self._storage = storage
-        self._blocks = blocks
+        self._described = description(blocks, san)
         self.ca = b""
         self.control: Remote
 
     def start(self) -> "Array":
         """Bring the program into the storage VM and start it; returns when it answers."""
         self._storage.put(_archive(), "/opt/lab/pocket.tar")
-        self._storage.put(json.dumps(description(self._blocks)), _STATE, mode=0o600)
+        self._storage.put(json.dumps(self._described), _STATE, mode=0o600)
         self._storage.run(
             "systemctl is-active -q lab-storage || systemctl start lab-storage; "
             "cd /opt/lab && tar -xf pocket.tar && systemctl start lab-array", timeout=300)

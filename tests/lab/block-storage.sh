@@ -1,6 +1,7 @@
 #!/bin/sh
 # The block side of the lab's array: LUNs and a namespace in a btrfs subvolume of their own, by LIO on two iSCSI portals and by nvmet on two
-# NVMe/TCP ports.  Run in the storage VM: block-storage up | chap USER PASSWORD [USER-IN PASSWORD-IN] | nochap
+# NVMe/TCP ports.  Run in the storage VM: block-storage up | chap USER PASSWORD [USER-IN PASSWORD-IN] | nochap; and by the array:
+# map KIND IMAGE IDENTITY ACCESS HOST... | unmap KIND IMAGE IDENTITY ACCESS
 set -eu
 pool=/srv/array
 volume=kvmblk01
@@ -20,14 +21,26 @@ image() {
 }
 
 lun() {
-    # lun NUMBER IMAGE MIB SERIAL: the WWID is 36001405 and the first 25 digits of the serial
-    core=$target/core/fileio_$1/$2
+    # lun NUMBER IMAGE NAME SERIAL: the WWID is ONTAP's, 3600a0980 and its 12 characters in hex
+    core=$target/core/fileio_$1/$3
     mkdir -p "$core"
-    echo "fd_dev_name=$pool/$volume/$2,fd_dev_size=$(($3 << 20)),fd_buffered_io=1" > "$core/control"
+    echo "fd_dev_name=$2,fd_dev_size=$(stat -c %s "$2"),fd_buffered_io=1" > "$core/control"
     echo 1 > "$core/enable"
-    echo "$4" > "$core/wwn/vpd_unit_serial"
+    echo 0x00a098 > "$core/wwn/company_id"
+    echo "0$(printf %s "$4" | od -An -tx1 | tr -d ' \n')" > "$core/wwn/vpd_unit_serial"
     mkdir -p "$tpg/lun/lun_$1"
-    ln -s "$core" "$tpg/lun/lun_$1/$2"
+    ln -s "$core" "$tpg/lun/lun_$1/$3"
+}
+
+subsystem() {
+    # subsystem NQN IMAGE UUID: one namespace, shown on both ports
+    mkdir "subsystems/$1"
+    echo 1 > "subsystems/$1/attr_allow_any_host"
+    mkdir "subsystems/$1/namespaces/1"
+    printf %s "$2" > "subsystems/$1/namespaces/1/device_path"
+    echo "$3" > "subsystems/$1/namespaces/1/device_uuid"
+    echo 1 > "subsystems/$1/namespaces/1/buffered_io"
+    echo 1 > "subsystems/$1/namespaces/1/enable"
 }
 
 case $1 in
@@ -40,22 +53,14 @@ up)
     # a namespace of nvmet has blocks of 4096 bytes, as one of ONTAP has
     image ns1 256 $ocfs2 -b 4096 -C 4096
     mkdir -p "$tpg"
-    lun 0 lun0 256 0000000000000000000000a00
-    lun 1 lun1 320 0000000000000000000000a01
+    lun 0 "$pool/$volume/lun0" lun0 lab-LUN-0000
+    lun 1 "$pool/$volume/lun1" lun1 lab-LUN-0001
     for name in generate_node_acls cache_dynamic_acls; do echo 1 > "$tpg/attrib/$name"; done
     for name in authentication demo_mode_write_protect; do echo 0 > "$tpg/attrib/$name"; done
     mkdir "$tpg/np/10.9.1.10:3260" "$tpg/np/10.9.2.10:3260"
     echo 1 > "$tpg/enable"
     cd /sys/kernel/config/nvmet
-    mkdir "subsystems/$nqn"
-    echo 1 > "subsystems/$nqn/attr_allow_any_host"
-    mkdir "subsystems/$nqn/namespaces/1"
-    cd "subsystems/$nqn/namespaces/1"
-    printf %s "$pool/$volume/ns1" > device_path
-    echo 6c1e5a0e-0000-4000-8000-0000000000a1 > device_uuid
-    echo 1 > buffered_io
-    echo 1 > enable
-    cd /sys/kernel/config/nvmet
+    subsystem "$nqn" "$pool/$volume/ns1" 6c1e5a0e-0000-4000-8000-0000000000a1
     for net in 1 2; do
         mkdir "ports/$net"
         echo tcp > "ports/$net/addr_trtype"
@@ -64,6 +69,28 @@ up)
         echo 4420 > "ports/$net/addr_trsvcid"
         ln -s "$PWD/subsystems/$nqn" "ports/$net/subsystems/$nqn"
     done
+    ;;
+map)
+    if [ "$2" = lun ]; then
+        number=100
+        while [ -e "$tpg/lun/lun_$number" ]; do number=$((number + 1)); done
+        lun "$number" "$3" "$4" "$4"
+    else
+        cd /sys/kernel/config/nvmet
+        subsystem "$5" "$3" "$4"
+        for net in 1 2; do ln -s "$PWD/subsystems/$5" "ports/$net/subsystems/$5"; done
+    fi
+    ;;
+unmap)
+    if [ "$2" = lun ]; then
+        for link in "$tpg"/lun/lun_*/"$4"; do rm "$link"; rmdir "${link%/*}"; done
+        rmdir "$target"/core/fileio_*/"$4"
+    else
+        cd /sys/kernel/config/nvmet
+        for net in 1 2; do rm "ports/$net/subsystems/$5"; done
+        echo 0 > "subsystems/$5/namespaces/1/enable"
+        rmdir "subsystems/$5/namespaces/1" "subsystems/$5"
+    fi
     ;;
 chap)
     printf %s "$2" > "$tpg/auth/userid"

@@ -18,8 +18,9 @@ HERE = Path(__file__).resolve().parent
 VOLUME = "kvmblk01"
 PORTALS = ("10.9.1.10", "10.9.2.10")
 IQN = "iqn.2003-01.org.lab:array"
-LUN0 = "360014050000000000000000000000a00"
-LUN1 = "360014050000000000000000000000a01"
+# As ONTAP's: its serial number is in the WWID.
+SERIALS = ("lab-LUN-0000", "lab-LUN-0001")
+LUN0, LUN1 = ("3600a0980" + serial.encode().hex() for serial in SERIALS)
 NAMESPACE = "6c1e5a0e-0000-4000-8000-0000000000a1"
 ISCSI_POOL = f"""\
     [[kvmiscsi01]]
@@ -41,6 +42,11 @@ NVME_POOL = f"""\
     ontap = prod
     volume = {VOLUME}
 """
+SAN = {
+    "luns": [{"name": f"lun{number}", "volume": VOLUME, "serial": serial} for number, serial in enumerate(SERIALS)],
+    "namespaces": [{"name": "ns1", "volume": VOLUME, "uuid": NAMESPACE}],
+    "export": ["/usr/local/sbin/block-storage"],
+}
 # Only for one host: XFS is not shared.
 XFS_POOL = f"""\
     [[kvmxfs01]]
@@ -131,7 +137,7 @@ def storage(lab: Lab) -> Array:
     lab.storage.run("systemctl is-active -q lab-storage || systemctl start lab-storage", timeout=300)
     lab.storage.put(HERE / "block-storage.sh", "/usr/local/sbin/block-storage", mode=0o755)
     lab.storage.run("block-storage up", timeout=300)
-    return lab.start_array((VOLUME,))
+    return lab.start_array((VOLUME,), SAN)
 
 
 def prepare(lab: Lab, name: str, array: Array, deb: Path, pools: str) -> KvmHost:

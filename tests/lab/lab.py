@@ -131,9 +131,9 @@ class Lab:
         shutil.rmtree(self.directory, ignore_errors=True)
         self._lock.close()
 
-    def start_array(self, blocks: tuple[str, ...] = ()) -> Array:
+    def start_array(self, blocks: tuple[str, ...] = (), san: Optional[dict] = None) -> Array:
         """Start the pocket array in the storage VM; also `self.array` from then on."""
-        self.array = Array(self.storage, blocks).start()
+        self.array = Array(self.storage, blocks, san).start()
         return self.array
 
     # -- links ---------------------------------------------------------------------------------
