@@ -63,6 +63,10 @@ class Asking:
         """Where `host` is asked: host and port."""
         return host, self._port
 
+    def device(self, _host: str) -> str:
+        """The network interface through which `host` is asked, "" = the routing decides."""
+        return ""
+
     def error(self, host: str) -> str:
         """Why `host` has not answered yet."""
         with self._change:
@@ -71,7 +75,7 @@ class Asking:
     def _ask(self, host: str) -> None:
         while not self._stopped.is_set():
             try:
-                address = handshake(*self.place(host), ONE_TRY)
+                address = handshake(*self.place(host), ONE_TRY, self.device(host))
             except OSError as error:
                 with self._change:
                     self._errors[host] = said(error)
@@ -83,13 +87,16 @@ class Asking:
             self._stopped.wait(PAUSE)
 
 
-def handshake(host: str, port: int, timeout: float) -> str:
-    """The numeric address of `host` that took a TCP connection on `port`; OSError where none did."""
+def handshake(host: str, port: int, timeout: float, device: str = "") -> str:
+    """The numeric address of `host` that took a TCP connection on `port`, through the interface `device` if one is named; OSError where
+    none did."""
     last = OSError("has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
             with socket.socket(family, kind, protocol) as connection:
                 connection.settimeout(timeout)
+                if device:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
                 connection.connect(address)
                 return str(address[0])
         except OSError as error:

@@ -71,7 +71,9 @@ def start(kind: str, name: str) -> None:
     elif found.protocol == ISCSI:
         device.announce(found)
         iscsi.start(found, deadline)
-        path = device.wait(found, deadline, iscsi.rescan, lambda: iscsi.found(found))
+        path = device.wait(found, deadline, lambda: iscsi.rescan(found), lambda: iscsi.found(found))
+        if found.type == "mpath":
+            device.map_all(found, iscsi.disks(found))
     else:
         device.announce(found)
         if found.protocol == FC:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Callable, Tuple
+from typing import Callable, Sequence, Tuple
 
 from kvmontap.attach.call import AttachError, call, say
 from kvmontap.host import san, wwids
@@ -21,12 +21,25 @@ RESCAN = 10.0  # seconds between two rescans while a device is not there
 
 def announce(pool: Pool) -> None:
     """Tell multipath that this LUN is its own, even while there is only one path: by itself it waits for the second one."""
-    if not pool.wwid or not os.path.exists(MULTIPATH):
-        return
+    if pool.wwid and os.path.exists(MULTIPATH):
+        _enter(pool.name, pool.wwid)
+
+
+def map_all(pool: Pool, disks: Sequence[str]) -> None:
+    """Have multipath map every LUN of these disks: it leaves those alone that it has never mapped before."""
+    for disk in disks if os.path.exists(MULTIPATH) else ():
+        wwid = san.wwid_of(disk)
+        if wwid and san.multipath(wwid) is None:
+            _enter(pool.name, wwid)
+            call((MULTIPATH, "-v0", f"/dev/{disk}"), 20.0)
+
+
+def _enter(pool: str, wwid: str) -> None:
+    """Enter a LUN into multipath's list of those that it has mapped before; multipath itself locks it in the same way."""
     try:
-        wwids.add(pool.wwid)
+        wwids.add(wwid)
     except OSError as error:
-        say(f"pool {pool.name}: {wwids.FILE} cannot be written ({error.strerror}); with a single path multipath may not take the LUN")
+        say(f"pool {pool}: {wwids.FILE} cannot be written ({error.strerror}); with a single path multipath may not take the LUN")
 
 
 def wait(pool: Pool, deadline: float, rescan: Callable[[], None], found: Callable[[], Tuple[str, ...]]) -> str:
@@ -66,14 +79,19 @@ def _missing(pool: Pool, path: str, there: Tuple[str, ...]) -> str:
         if san.multipath(pool.wwid) is None:
             disk = san.disks_of(pool.wwid)[0]
             return f"LUN {pool.wwid} is there, but multipathd has made no map of it; look at: multipath -v3 /dev/{disk}"
-        return f"LUN {pool.wwid} is there, but {path} is not; check partition ="
+        return f"LUN {pool.wwid} is there, but {path} is not; {_late(pool)}"
     if pool.wwid:
         return f"no LUN has the WWID {pool.wwid} ({shown}); check wwid = and the LUN's mapping on the array"
     if pool.namespace:
         if san.namespace(pool.namespace) is not None:
-            return f"namespace {pool.namespace} is there, but {path} is not; check partition ="
+            return f"namespace {pool.namespace} is there, but {path} is not; {_late(pool)}"
         return f"no NVMe namespace has the UUID {pool.namespace} ({shown}); check namespace = and its mapping on the array"
     return f"{path} is not there; check device ="
+
+
+def _late(pool: Pool) -> str:
+    """What to do where the device is there, and udev does not show it under its name."""
+    return "check partition =" if pool.partition else "udev has not come to it; give it longer with timeout = in [boot]"
 
 
 def judge(pool: Pool, path: str) -> None:

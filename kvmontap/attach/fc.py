@@ -10,6 +10,7 @@ from kvmontap.model import Pool
 
 FC_HOSTS = "sys/class/fc_host"
 STEP = 0.5
+NVME_DISCOVERY = "sys/class/fc/fc_udev_device/nvme_discovery"
 
 
 def start(pool: Pool, deadline: float, root: str = "/") -> None:
@@ -38,13 +39,10 @@ def adapters(root: str = "/") -> Tuple[Tuple[str, str], ...]:
 
 
 def rescan(root: str = "/") -> None:
-    """Have every adapter look for new LUNs."""
+    """Have every adapter look for new LUNs, and udev for NVMe subsystems, which it then connects by the distribution's own rules."""
     for name, _ in adapters(root):
-        try:
-            with open(os.path.join(root, "sys/class/scsi_host", name, "scan"), "w", encoding="ascii") as stream:
-                stream.write("- - -\n")
-        except OSError:
-            pass
+        _write(os.path.join(root, "sys/class/scsi_host", name, "scan"), "- - -\n")
+    _write(os.path.join(root, NVME_DISCOVERY), "add\n")
 
 
 def found(root: str = "/") -> Tuple[str, ...]:
@@ -54,6 +52,16 @@ def found(root: str = "/") -> Tuple[str, ...]:
     except OSError:
         return ()
     return san.luns((name for name in sorted(names) if name.startswith("sd")), root)
+
+
+def _write(path: str, text: str) -> None:
+    """What the kernel does not have, or does not take, is not asked for."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # sysfs lets nobody read these, and nothing is to be made
+        with open(descriptor, "w", encoding="ascii") as stream:
+            stream.write(text)
+    except OSError:
+        pass
 
 
 def _read(path: str) -> str:

@@ -9,9 +9,10 @@ from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from kvmontap.attach import inuse, ledger, noderecord
 from kvmontap.attach.call import AttachError, Done, call, say
-from kvmontap.attach.portals import Portal, answering
+from kvmontap.attach.portals import Portal, answering, unreachable
 from kvmontap.config.secrets import SecretError, read_pairs
 from kvmontap.host import san
+from kvmontap.host.address import is_address
 from kvmontap.model import Pool
 
 KIND = "iscsi"
@@ -44,8 +45,7 @@ def start(pool: Pool, deadline: float) -> None:
     portals, silent = answering(pool.portals, (san.ISCSI_PORT,), deadline)
     for name, why in silent.items():
         say(f"pool {pool.name}: portal {name} does not answer ({why}); going on with the others")
-    bound = [_interface(name) for name in pool.interfaces] or [""]
-    ways = [way._replace(interface=one) for way in _ways(pool, portals, deadline) for one in bound]
+    ways = _bound(pool, _ways(pool, portals, deadline), deadline) if pool.interfaces else _ways(pool, portals, deadline)
     problems: List[str] = []
     with ledger.opened(KIND) as book:
         there = _there()
@@ -86,28 +86,58 @@ def stop(name: str) -> None:
         raise AttachError(f"logout failed: {'; '.join(problems)}")
 
 
-def rescan() -> None:
-    """Have every session look for new LUNs."""
-    for session in san.sessions():
+def rescan(pool: Pool) -> None:
+    """Have the pool's sessions look for new LUNs, where its own is not what they show: looking is dear for a host with many."""
+    if pool.wwid and san.disks_of(pool.wwid):
+        return
+    for session in _sessions(pool):
         if session.state == "LOGGED_IN":
             call((ADM, "-m", "session", "-r", session.sid, "--rescan"), SECONDS)
 
 
 def found(pool: Pool) -> Tuple[str, ...]:
     """The WWIDs that the pool's portals show."""
+    return san.luns(disks(pool))
+
+
+def disks(pool: Pool) -> Tuple[str, ...]:
+    """The disks that the pool's portals show: sda, sdb."""
+    return tuple(disk for session in _sessions(pool) for disk in session.disks)
+
+
+def _sessions(pool: Pool) -> List[san.Session]:
+    """The sessions to the pool's portals; a name among them may stand for any."""
+    named = any(not is_address(san.split_endpoint(name, 0)[0]) for name in pool.portals)
     wanted = {san.endpoint(*san.split_endpoint(name, san.ISCSI_PORT)) for name in pool.portals}
-    return san.luns(disk for session in san.sessions() if session.portal in wanted for disk in session.disks)
+    return [one for one in san.sessions() if (named or one.portal in wanted) and (not pool.iqn or one.target in pool.iqn)]
 
 
 def _key(session: san.Session) -> str:
     return f"{session.target} {session.portal}" + (f" {session.interface}" if session.interface else "")
 
 
-def _interface(name: str) -> str:
-    """The name of open-iscsi's record for a network interface, made where there is none; a session is bound to it by that."""
-    if not os.path.exists(f"/sys/class/net/{name}"):
-        raise AttachError(f"this host has no network interface {name}; correct interfaces =")
-    record = f"kvmontap.{name}"
+def _bound(pool: Pool, ways: Sequence[Way], deadline: float) -> List[Way]:
+    """Each way through each interface of the pool that reaches its portal: two fabrics have a subnet each, and no path between them."""
+    devices = [name for name in pool.interfaces if os.path.exists(f"/sys/class/net/{name}")]
+    for name in pool.interfaces:
+        if name not in devices:
+            say(f"pool {pool.name}: this host has no network interface {name}; going on with the others")
+    every = {way._replace(interface=san.INTERFACE + name): name for way in ways for name in devices}
+    silent = unreachable({way.key: (way.portal, name) for way, name in every.items()}, deadline)
+    reached = [way for way in every if way.key not in silent]
+    for name in devices:
+        if reached and not any(every[way] == name for way in reached):
+            say(f"pool {pool.name}: no portal answers through {name}")
+    if not reached:
+        raise AttachError(f"no portal answers through {' or '.join(pool.interfaces)}; check interfaces = and the network")
+    for name in {every[way]: None for way in reached}:
+        _record_interface(name)
+    return reached
+
+
+def _record_interface(name: str) -> None:
+    """Have open-iscsi know a network interface; a session is bound to it by that."""
+    record = san.INTERFACE + name
     done = call((ADM, "-m", "iface", "-I", record), SECONDS)
     if done.code or f"iface.net_ifacename = {name}" not in done.out:
         if done.code:
@@ -115,7 +145,6 @@ def _interface(name: str) -> str:
         done = call((ADM, "-m", "iface", "-I", record, "-o", "update", "-n", "iface.net_ifacename", "-v", name), SECONDS)
         if done.code:
             raise AttachError(f"open-iscsi does not take the interface {name}: {_said(done)}")
-    return record
 
 
 def _there() -> Set[str]:

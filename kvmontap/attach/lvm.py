@@ -4,15 +4,20 @@ A LUN, a namespace or a volume in a pool may hold a volume group that a guest ha
 (69-dm-lvm.rules or 69-lvm.rules) would activate it on every host that sees the LUN: two writers of one piece of metadata.  A rule
 of ours between blkid's and that one takes the word "LVM2_member" off the devices of pools.  libvirt activates the volume group of a
 `logical` pool itself when it starts the pool, with vgchange -aly, which needs no udev.
+
+The rules are written by kvmontap-lvm.service before udev looks at any device (`python3 -m kvmontap.attach.lvm`), since a LUN over Fibre
+Channel is there as soon as its driver is; and again before a pool's own device is brought up, for what the configuration says by then.
 """
 
 import os
+import sys
 from typing import Dict, Iterable, List
 
 from kvmontap.attach import ledger
 from kvmontap.attach.call import AttachError, call, say
+from kvmontap.config import load, path_from_environment
 from kvmontap.host import san
-from kvmontap.model import Pool
+from kvmontap.model import FC, ISCSI, Pool
 
 KIND = "lvm"
 RULES = "/run/udev/rules.d/68-kvmontap-lvm.rules"
@@ -29,20 +34,25 @@ _TAIL = 'ENV{KVMONTAP_POOL}=="?*", ENV{ID_FS_TYPE}="", ENV{ID_FS_USAGE}=""\nLABE
 
 def guard(pools: Iterable[Pool]) -> None:
     """Have udev leave the volume groups on these pools' devices alone; called before a device can appear."""
-    text = rules(pools)
-    if _text(RULES) == text:
-        return
+    if write(rules(pools)):
+        call((UDEVADM, "control", "--reload"), SECONDS)
+
+
+def write(text: str, path: str = RULES) -> bool:
+    """Whether the rules are others now than they were."""
+    if _text(path) == text:
+        return False
     try:
-        os.makedirs(os.path.dirname(RULES), mode=0o755, exist_ok=True)
-        temporary = f"{RULES}.{os.urandom(6).hex()}"  # not a name that udev reads
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        temporary = f"{path}.{os.urandom(6).hex()}"  # not a name that udev reads
         with open(temporary, "w", encoding="utf-8") as stream:
             stream.write(text)
             os.fchmod(stream.fileno(), 0o644)
-        os.rename(temporary, RULES)
+        os.rename(temporary, path)
+        return True
     except OSError as error:
-        say(f"{RULES} cannot be written ({error.strerror}); this host may activate volume groups that belong to guests")
-        return
-    call((UDEVADM, "control", "--reload"), SECONDS)
+        say(f"{path} cannot be written ({error.strerror}); this host may activate volume groups that belong to guests")
+        return False
 
 
 def rules(pools: Iterable[Pool]) -> str:
@@ -54,18 +64,27 @@ def rules(pools: Iterable[Pool]) -> str:
 
 
 def _matches(pool: Pool) -> List[str]:
-    """How udev knows a pool's devices; a partition has its disk's properties."""
+    """How udev knows a pool's devices, the single paths to them included: multipath may not have taken these yet, or not at all."""
     if pool.wwid:
-        return [f'ENV{{DM_UUID}}=="mpath-{pool.wwid}|part*-mpath-{pool.wwid}"']
+        return [f'ENV{{DM_UUID}}=="mpath-{pool.wwid}|part*-mpath-{pool.wwid}"', f'ENV{{ID_SERIAL}}=="{pool.wwid}"']
     if pool.namespace:
         return [f'ENV{{ID_WWN}}=="uuid.{pool.namespace.lower()}"']
     if pool.device:
-        return [f'ENV{{DEVLINKS}}=="*{pool.device}*"']
-    if pool.type == "mpath":  # every LUN with a map is a volume of this pool, and so a guest's
-        return ['ENV{DM_UUID}=="mpath-*|part*-mpath-*"']
-    if pool.iqn:
-        return [f'ENV{{ID_PATH}}=="*-iscsi-{iqn}-lun-*"' for iqn in pool.iqn]
+        return [f'ENV{{DEVLINKS}}=="*{name}*"' for name in _plain(pool.device)] + [
+            f'ENV{{DEVNAME}}=="{name}|{name}[0-9]*|{name}p[0-9]*"' for name in _plain(pool.device)]
+    if pool.adapter:
+        return [f'KERNELS=="{name}"' for name in _plain(san.adapter_host(pool.adapter))]
+    every = ['ENV{DM_UUID}=="mpath-*|part*-mpath-*"'] if pool.type == "mpath" else []
+    if pool.protocol == FC:
+        return every + ['ENV{ID_PATH}=="*-fc-*-lun-*"']
+    if pool.protocol == ISCSI:
+        return every + [f'ENV{{ID_PATH}}=="*-iscsi-{name}-lun-*"' for iqn in pool.iqn or ("*",) for name in _plain(iqn, "*")]
     return []
+
+
+def _plain(name: str, every: str = "") -> List[str]:
+    """The name, where it means nothing but itself inside a rule, or is `every`."""
+    return [name] if name == every or all(letter.isalnum() or letter in "/.:_+-@=" for letter in name) else []
 
 
 def used(pool: Pool, path: str) -> None:
@@ -109,3 +128,13 @@ def _text(path: str) -> str:
             return stream.read()
     except OSError:
         return ""
+
+
+def main() -> int:
+    """What kvmontap-lvm.service runs: udev is not there yet, and must not be waited for."""
+    write(rules(load(path_from_environment()).config.pools.values()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

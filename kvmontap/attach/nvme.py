@@ -8,6 +8,7 @@ from kvmontap.attach import inuse, ledger, nvmekeys
 from kvmontap.attach.call import AttachError, Done, call, say
 from kvmontap.attach.portals import Portal, answering
 from kvmontap.host import san
+from kvmontap.host.address import plain
 from kvmontap.model import Pool
 
 KIND = "nvme"
@@ -61,17 +62,16 @@ def start(pool: Pool, deadline: float) -> None:
 
 def _connect(way: Way, pool: Pool, transport: str, keys: nvmekeys.Keys) -> Done:
     """One controller; a key goes by a file and not by an argument."""
-    words = [NVME, "connect", "-t", transport, "-a", way.address, "-s", way.port, "-n", way.subsystem, "-l", str(pool.ctrl_loss_tmo)]
-    words += ["-i", str(pool.io_queues)] if pool.io_queues else []
+    options = ["-l", str(pool.ctrl_loss_tmo)] + (["-i", str(pool.io_queues)] if pool.io_queues else [])
     if not any(keys):
-        return call(words, SECONDS)
-    options: Dict[str, object] = {"ctrl_loss_tmo": pool.ctrl_loss_tmo}
-    if pool.io_queues:
-        options["nr_io_queues"] = pool.io_queues
-    with nvmekeys.written(nvmekeys.document(keys, transport, way.address, way.port, way.subsystem, options)) as path:
-        done = call((NVME, "connect-all", "-J", path), SECONDS)
+        return call([NVME, "connect", "-t", transport, "-a", way.address, "-s", way.port, "-n", way.subsystem, *options], SECONDS)
+    # What the file says of ctrl_loss_tmo gives way to connect-all's own default; its arguments do not.
+    with nvmekeys.written(nvmekeys.document(keys, transport, way.address, way.port, way.subsystem)) as path:
+        done = call([NVME, "connect-all", "-J", path, *options], SECONDS)
     # It exits with 0 for what it could not connect too.
-    there = way.key in {_key(one) for one in san.controllers()}
+    there = [one.name for one in san.controllers() if _key(one) == way.key]
+    for name in there:
+        nvmekeys.hide(name)
     return done._replace(code=0 if there else done.code or 1)
 
 
@@ -155,5 +155,5 @@ def discovered(text: str) -> List[Way]:
         records = json.loads(text).get("records", [])
     except (ValueError, AttributeError):
         return []
-    return [Way(str(one.get("subnqn", "")), str(one.get("traddr", "")).strip(), str(one.get("trsvcid", "")).strip())
+    return [Way(str(one.get("subnqn", "")), plain(str(one.get("traddr", "")).strip()), str(one.get("trsvcid", "")).strip())
             for one in records if one.get("subtype") == "nvme subsystem" and one.get("subnqn")]

@@ -16,6 +16,7 @@ from kvmontap.model import Pool
 
 HOSTNQN = "/etc/nvme/hostnqn"
 HOSTID = "/etc/nvme/hostid"
+SHOWN = ("dhchap_secret", "dhchap_ctrl_secret")
 
 
 class Keys(NamedTuple):
@@ -55,9 +56,9 @@ def dhchap_problem(pairs: Dict[str, str]) -> str:
     return f"has {unknown[0]}=, which means nothing there" if unknown else ""
 
 
-def document(keys: Keys, transport: str, address: str, port: str, subsystem: str, options: Dict[str, object]) -> List[Dict]:
+def document(keys: Keys, transport: str, address: str, port: str, subsystem: str) -> List[Dict]:
     """libnvme's configuration of one controller."""
-    controller: Dict[str, object] = {"transport": transport, "traddr": address, "trsvcid": port, **options}
+    controller: Dict[str, object] = {"transport": transport, "traddr": address, "trsvcid": port}
     if keys.host:
         controller["dhchap_key"] = keys.host
     if keys.controller:
@@ -85,6 +86,15 @@ def written(content: List[Dict]) -> Iterator[str]:
         yield path
     finally:
         os.unlink(path)
+
+
+def hide(controller: str, root: str = "/") -> None:
+    """Leave a controller's keys in /sys to root: the kernel shows them to everybody."""
+    for name in SHOWN:
+        try:
+            os.chmod(os.path.join(root, "sys/class/nvme", controller, name), 0o600)
+        except OSError:  # this kernel has none, or the controller has gone
+            pass
 
 
 def _line(path: str) -> str:

@@ -31,6 +31,26 @@ class _Portals(Asking):
         return self._places[host]
 
 
+class _Through(Asking):
+    def __init__(self, ways: Dict[str, Tuple[Portal, str]]) -> None:
+        self._ways = ways
+        super().__init__(ways, 0)
+
+    def place(self, host: str) -> Tuple[str, int]:
+        return self._ways[host][0].address, self._ways[host][0].port
+
+    def device(self, host: str) -> str:
+        return self._ways[host][1]
+
+
+def unreachable(ways: Dict[str, Tuple[Portal, str]], deadline: float) -> Dict[str, str]:
+    """{key: why} of the portals that do not answer through the network interface named beside each."""
+    until = min(deadline, time.monotonic() + GRACE)
+    with _Through(ways) as asking:
+        there = asking.answers(until, GRACE, every=True)
+        return {key: asking.error(key) for key in ways if key not in there}
+
+
 def answering(names: Sequence[str], ports: Tuple[int, ...], deadline: float) -> Tuple[List[Portal], Dict[str, str]]:
     """The portals of `names` that answer, in their order, and why the others do not; AttachError where none does by `deadline`.
 

@@ -87,6 +87,8 @@ def _block(pool: Pool, clusters: Dict[str, Cluster], wrong: Callable[..., None])
         wrong("filesystem", f"is {pool.filesystem}, but a pool of type {pool.type} has no file system of its own; leave it out")
     if pool.type in ("dir", "fs", "logical", "disk") and not names:
         wrong("", "names no device; give wwid =, namespace = or device =")
+    if pool.type != "dir" and pool.boot.mount == "automount":
+        wrong("type", f"{pool.type} is not mounted by systemd, so it knows no automount; use mount = boot or manual, or type = dir")
     _libvirts_own(pool, wrong)
     if shared and not pool.cluster:
         wrong("filesystem", f"{pool.filesystem} is shared between hosts; name its cluster with cluster =")

@@ -5,7 +5,7 @@ memory: what is found here counts for itself.
 """
 
 import os
-from typing import Callable, Mapping, Optional, Set, Tuple
+from typing import Callable, List, Mapping, Optional, Set, Tuple
 
 from kvmontap.host import address, san
 from kvmontap.host.mountinfo import Mount
@@ -62,13 +62,23 @@ def paths(pool: Pool, root: str = "/", down: Down = nobody) -> Tuple[Finding, ..
         return (finding("path.none", states=states or "no path at all", **shown),)
     missing = _missing(pool, {path.portal for path in up})
     missing += [f"{path.portal or path.name} {path.state}" for path in device.paths if not path.up and not pool.portals]
-    if not missing and not any(path.optimized for path in up):
+    unused = _unused_interfaces(pool, {path.name for path in up}, root)
+    if not missing and not unused and not any(path.optimized for path in up):
         names = ", ".join(path.portal or path.name for path in up)
         return (finding("path.not-optimized", device=shown["device"], paths=names),)
-    if not missing:
+    if not missing and not unused:
         return ()
     wanted = len(pool.portals) or len(device.paths)
-    return (finding("path.missing", have=max(0, wanted - len(missing)), wanted=wanted, missing=", ".join(missing), **shown),)
+    shown["missing"] = ", ".join(missing + unused)
+    return (finding("path.missing", have=max(0, wanted - len(missing)), wanted=wanted, **shown),)
+
+
+def _unused_interfaces(pool: Pool, disks: Set[str], root: str) -> List[str]:
+    """The interfaces of an iSCSI pool without a path that is up; `disks` are the paths that are."""
+    if not pool.interfaces:
+        return []
+    used = {session.interface for session in san.sessions(root) if disks.intersection(session.disks)}
+    return [f"all through {name}" for name in pool.interfaces if san.INTERFACE + name not in used]
 
 
 def _sessions(pool: Pool, root: str) -> Tuple[Finding, ...]:

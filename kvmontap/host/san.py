@@ -11,6 +11,7 @@ from kvmontap.host.address import plain
 ISCSI_PORT = 3260
 # ALUA states of a path that takes no I/O (scsi_access_state in the kernel's scsi_sysfs.c).
 _NO_ACCESS = ("standby", "unavailable", "offline", "transitioning")
+INTERFACE = "kvmontap."  # how open-iscsi's records of ours begin; the name of a network interface follows
 
 
 class Session(NamedTuple):
@@ -304,9 +305,14 @@ def multipath_disks(root: str = "/") -> Tuple[str, ...]:
     return tuple(name for name in maps if _read(os.path.join(base, name), "dm/uuid").startswith("mpath-"))
 
 
+def adapter_host(adapter: str) -> str:
+    """The kernel's name of a SCSI host: libvirt's "scsi_host2" -> "host2"."""
+    return adapter[len("scsi_"):] if adapter.startswith("scsi_") else adapter
+
+
 def behind_adapter(adapter: str, root: str = "/") -> Tuple[str, ...]:
     """The disks of a SCSI host, "host2" or libvirt's "scsi_host2"."""
-    host = adapter[len("scsi_"):] if adapter.startswith("scsi_") else adapter
+    host = adapter_host(adapter)
     base = os.path.join(root, "sys/block")
     return tuple(name for name in _names(base) if name.startswith("sd") and f"/{host}/" in os.path.realpath(os.path.join(base, name)))
 

@@ -31,7 +31,7 @@ class Shape(NamedTuple):
     format: str = ""
     version: str = ""
     options: Tuple[str, ...] = ()
-    device: str = ""  # a path, or an IQN
+    device: str = ""  # a path, or an IQN; a volume group has none
     name: str = ""  # volume group
     adapter: str = ""
 
@@ -69,9 +69,12 @@ def shape(pool: Pool) -> Shape:
 def _block(pool: Pool) -> Shape:
     device = block.device_path(pool)
     if pool.type == FS:
-        return Shape(FS, pool.target, format=pool.filesystem, device=device, options=_options(pool.options))
+        # _netdev: systemd then unmounts it before the network goes.
+        options = _options(f"{pool.options},_netdev")
+        return Shape(FS, pool.target, format=pool.filesystem, device=device, options=options)
     if pool.type == "logical":
-        return Shape("logical", pool.target or f"/dev/{pool.vg}", format="lvm2", device=device, name=pool.vg)
+        # Without its device: libvirt compares names as text, and LVM has another for it than udev's.
+        return Shape("logical", pool.target or f"/dev/{pool.vg}", format="lvm2", name=pool.vg)
     form = Shape(pool.type, pool.target or _TARGETS.get(pool.type, ""))
     if pool.type == "disk":
         return form._replace(format="gpt", device=device)
@@ -137,7 +140,7 @@ def read(text: str) -> Shape:
         hosts=tuple(_host(host) for host in root.findall("source/host")),
         directory=_attribute(root, "source/dir", "path"),
         format=kind.replace("auto", "nfs") if form.type == NETFS else "" if form.type in ("iscsi", "scsi", "iscsi-direct") else kind,
-        device=_attribute(root, "source/device", "path"),
+        device="" if form.type == "logical" else _attribute(root, "source/device", "path"),
         name=root.findtext("source/name", "") if form.type == "logical" else "",
         adapter=_attribute(root, "source/adapter", "name"),
         version=_attribute(root, "source/protocol", "ver"),

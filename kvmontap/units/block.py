@@ -21,6 +21,9 @@ OCFS2 = "ocfs2.service"
 DLM = ("dlm.service",)  # which itself requires corosync
 COROSYNC = "corosync.service"
 HOSTED = "kvmontap-hosted-attach@.service"
+ISCSID = "iscsid.service"
+LVM = "kvmontap-lvm.service"
+EARLY = "sysinit.target.wants"
 
 
 def device_path(pool: Pool) -> str:

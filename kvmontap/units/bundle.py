@@ -34,7 +34,9 @@ def bundle(config: Config, problems: Iterable[Problem] = (), owner: Optional[Own
             links.update(more_links)
         except Exception as error:  # a bug of ours must not cost the other pools
             bugs.append(f"pool {pool.name}: {type(error).__name__}: {error}")
-    files.update(_mounted_by_libvirt(config))
+    files.update(_attached_by_libvirt(config))
+    if any(pool.protocol not in FILE_PROTOCOLS for pool in config.pools.values()):
+        links[f"{block.EARLY}/{block.LVM}"] = f"/usr/lib/systemd/system/{block.LVM}"
     bugs += _errors(told, files, links)
     return Bundle(files, links, tuple(told), tuple(bugs))
 
@@ -66,11 +68,15 @@ def _errors(problems: List[Problem], files: Dict[str, str], links: Dict[str, str
     return []
 
 
-def _mounted_by_libvirt(config: Config) -> Dict[str, str]:
-    """libvirt autostarts its netfs pools as soon as it starts itself, which by its own units may be before the network is online."""
-    if not any(pool.protocol in FILE_PROTOCOLS and pool.type == "netfs" for pool in config.pools.values()):
+def _attached_by_libvirt(config: Config) -> Dict[str, str]:
+    """libvirt autostarts the pools that it attaches as soon as it runs, by its own units maybe before the network is online."""
+    pools = config.pools.values()
+    after = ["network-online.target"] if any(pool.type == "netfs" or pool.type in block.LIBVIRT_TYPES for pool in pools) else []
+    if any(pool.type == "iscsi" for pool in pools):
+        after.append(block.ISCSID)
+    if not after:
         return {}
-    text = f"{mount.HEADER}\n\n[Unit]\nAfter=network-online.target\nWants=network-online.target\n"
+    text = f"{mount.HEADER}\n\n[Unit]\nAfter={' '.join(after)}\nWants={' '.join(after)}\n"
     return {f"{service}.d/50-kvmontap-network.conf": text for service in ("libvirtd.service", "virtstoraged.service")}
 
 

@@ -304,3 +304,71 @@ def test_a_wwid_counts_without_its_case_and_belongs_to_one_pool():
     loaded = parse(LUN % typed + LUN[8:].replace("[[a]]", "[[b]]") % typed.lower(), "k.conf")
     assert list(loaded.config.pools) == ["a"] and loaded.broken == ("b",)
     assert "has the same device as pool a; give each its own" in said(loaded)[0]
+
+
+BLOCKS = """[clusters]
+[[ocfs]]
+[[[nodes]]]
+a = 10.0.0.1
+[[gfs]]
+stack = dlm
+[[[nodes]]]
+a = 10.0.0.1
+[pools]
+[[p]]
+protocol = iscsi
+portals = 10.0.0.1
+"""
+WHOLE = "wwid = 3600a098038314c57312b58387638574f\n"
+
+
+@pytest.mark.parametrize("lines", [
+    WHOLE + "filesystem = xfs\n", WHOLE + "filesystem = ocfs2\ncluster = ocfs\n", WHOLE + "filesystem = gfs2\ncluster = gfs\n",
+    WHOLE + "type = fs\nfilesystem = ext4\n", WHOLE + "type = logical\nvg = vg_kvm\n", WHOLE + "type = disk\n",
+    WHOLE + "type = disk\npartition = 2\n",
+    "type = mpath\n", "type = scsi\nadapter = scsi_host2\n", "type = iscsi\niqn = iqn.x:y\n", "type = iscsi-direct\niqn = iqn.x:y\n",
+    WHOLE + "filesystem = xfs\ninterfaces = eth0, eth1\n", "device = /dev/sdb\ntype = disk\nfilesystem = none\n",
+])
+def test_sound_block_pools(lines):
+    loaded = parse(BLOCKS + lines)
+    assert list(loaded.config.pools) == ["p"] and loaded.problems == ()
+
+
+@pytest.mark.parametrize("lines, key, reason", [
+    ("filesystem = xfs\n", "", "names no device; give wwid =, namespace = or device ="),
+    (WHOLE + "device = /dev/sdb\nfilesystem = xfs\n", "device", "and wwid both name the device; keep one"),
+    (WHOLE, "filesystem", "is none, but a pool of type dir is a directory on a file system; name it, or choose another type"),
+    (WHOLE + "type = fs\n", "filesystem", "is none, but a pool of type fs is a directory on a file system; name it, or choose another "
+     "type"),
+    (WHOLE + "type = disk\nfilesystem = xfs\n", "filesystem", "is xfs, but a pool of type disk has no file system of its own; leave it "
+     "out"),
+    (WHOLE + "type = logical\n", "type", "logical needs vg =, the volume group"),
+    (WHOLE + "type = disk\nvg = x\n", "vg", "means nothing for type = disk"),
+    (WHOLE + "filesystem = gfs2\n", "filesystem", "gfs2 is shared between hosts; name its cluster with cluster ="),
+    (WHOLE + "filesystem = gfs2\ncluster = ocfs\n", "cluster", "ocfs has stack = o2cb, which gfs2 does not use"),
+    (WHOLE + "filesystem = ocfs2\ncluster = gfs\n", "cluster", "gfs has stack = dlm, which ocfs2 does not use"),
+    (WHOLE + "filesystem = xfs\ncluster = ocfs\n", "cluster", "means nothing for filesystem = xfs"),
+    (WHOLE + "filesystem = ocfs2\ncluster = none\n", "cluster", "names 'none', but [clusters] has no sound subsection [[none]]"),
+    ("type = iscsi\n", "iqn", "must name the one target of a pool of type iscsi, since libvirt logs in to it itself"),
+    ("type = iscsi-direct\niqn = iqn.x:y, iqn.x:z\n", "iqn", "must name the one target of a pool of type iscsi-direct, since libvirt logs "
+     "in to it itself"),
+    ("type = iscsi\niqn = iqn.x:y\nchap-file = /etc/chap\n", "chap-file", "is not used for type = iscsi: libvirt logs in itself; choose "
+     "another type"),
+    ("type = iscsi\niqn = iqn.x:y\ninterfaces = eth0\n", "interfaces", "is not used for type = iscsi: libvirt logs in itself; choose "
+     "another type"),
+    ("type = scsi\n", "type", "scsi needs adapter =, the SCSI host as it stands in /sys/class/scsi_host (scsi_host2 for host2)"),
+    (WHOLE + "type = disk\nadapter = scsi_host2\n", "adapter", "means nothing for type = disk"),
+    (WHOLE + "type = logical\nvg = x\n[[[boot]]]\nmount = automount\n", "type", "logical is not mounted by systemd, so it knows no "
+     "automount; use mount = boot or manual, or type = dir"),
+])
+def test_block_pools_that_make_no_sense(lines, key, reason):
+    loaded = parse(BLOCKS + lines)
+    assert (key, reason) in [(problem.key, problem.reason) for problem in loaded.problems if problem.fatal]
+    assert loaded.broken == ("p",)
+
+
+def test_several_portals_of_a_pool_that_uses_one_are_told_and_used():
+    loaded = parse(BLOCKS.replace("10.0.0.1\n", "10.0.0.1, 10.0.0.2\n").replace("a = 10.0.0.1, 10.0.0.2", "a = 10.0.0.1")
+                   + "type = iscsi\niqn = iqn.x:y\n")
+    assert list(loaded.config.pools) == ["p"]
+    assert [problem.key for problem in loaded.problems] == ["portals"] and not loaded.problems[0].fatal

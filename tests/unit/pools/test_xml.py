@@ -80,3 +80,54 @@ def test_what_libvirt_adds_is_no_difference():
 def test_xml_that_is_cut_short_is_one_sentence():
     with pytest.raises(ValueError, match="not well formed"):
         xml.read("<pool type='dir'><name>")
+
+
+# -- pools on block devices
+
+IQN = "iqn.1992-08.com.netapp:sn.1:vs.3"
+LUN = Pool("b1", "iscsi", portals=("172.21.37.14", "172.21.37.15:3261"), wwid="3600a098038314c57312b58387638574f")
+MAP = "/dev/disk/by-id/dm-uuid-mpath-3600a098038314c57312b58387638574f"
+BLOCK = {
+    "logical": (LUN._replace(type="logical", vg="vg_kvm"),
+                xml.Shape("logical", "/dev/vg_kvm", name="vg_kvm", format="lvm2")),
+    "disk": (LUN._replace(type="disk"), xml.Shape("disk", "/dev", device=MAP, format="gpt")),
+    "fs": (LUN._replace(type="fs", filesystem="xfs", target="/mnt/b1", options="noatime"),
+           xml.Shape("fs", "/mnt/b1", device=MAP, format="xfs", options=("_netdev", "noatime"))),
+    "iscsi": (LUN._replace(type="iscsi", iqn=(IQN,), wwid=""),
+              xml.Shape("iscsi", "/dev/disk/by-path", ("172.21.37.14",), device=IQN)),
+    "iscsi-direct": (LUN._replace(type="iscsi-direct", iqn=(IQN,), wwid="", portals=("[fd00::1]:3261",)),
+                     xml.Shape("iscsi-direct", "", ("[fd00::1]:3261",), device=IQN)),
+    "mpath": (LUN._replace(type="mpath", wwid=""), xml.Shape("mpath", "/dev/mapper")),
+    "scsi": (LUN._replace(type="scsi", adapter="scsi_host2", wwid=""), xml.Shape("scsi", "/dev/disk/by-path", adapter="scsi_host2")),
+}
+
+
+@pytest.mark.parametrize("kind", BLOCK)
+def test_a_block_pool_is_rendered_and_read_back(kind):
+    pool, form = BLOCK[kind]
+    assert xml.shape(pool) == form
+    assert xml.differences(form, xml.read(xml.wanted(pool, "iqn.host"))) == ()
+
+
+def test_iscsi_direct_names_the_initiator_and_ipv6_has_no_brackets_in_xml():
+    root = ElementTree.fromstring(xml.wanted(BLOCK["iscsi-direct"][0], "iqn.1993-08.org.debian:01:host"))
+    assert root.find("source/initiator/iqn").get("name") == "iqn.1993-08.org.debian:01:host"
+    assert (root.find("source/host").get("name"), root.find("source/host").get("port")) == ("fd00::1", "3261")
+    assert ElementTree.fromstring(xml.wanted(BLOCK["iscsi"][0], "iqn.host")).find("source/initiator") is None
+
+
+@pytest.mark.parametrize("kind, change, said", [
+    ("logical", {"name": "vg_other"}, "source name is vg_other instead of vg_kvm"),
+    ("disk", {"device": "/dev/sdb"}, f"source device is /dev/sdb instead of {MAP}"),
+    ("iscsi", {"hosts": ("172.21.37.15",)}, "source host is 172.21.37.15:3260 instead of 172.21.37.14:3260"),
+    ("scsi", {"adapter": "scsi_host3"}, "source adapter is scsi_host3 instead of scsi_host2"),
+    ("fs", {"options": ("noatime",)}, "mount options is noatime instead of _netdev,noatime"),
+])
+def test_what_a_block_pool_has_otherwise(kind, change, said):
+    form = BLOCK[kind][1]
+    assert xml.differences(form, form._replace(**change)) == (said,)
+
+
+def test_the_port_that_libvirt_takes_by_itself_is_no_difference():
+    form = BLOCK["iscsi"][1]
+    assert xml.differences(form, form._replace(hosts=("172.21.37.14:3260",))) == ()

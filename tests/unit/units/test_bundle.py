@@ -92,4 +92,6 @@ def test_the_mount_program_gives_up_before_systemd_ends_it(seconds, wait):
 @pytest.mark.parametrize("kind", ["iscsi", "iscsi-direct"])
 def test_what_libvirt_attaches_itself_gets_no_unit_of_ours(kind):
     found = bundle(config(Pool("x", "iscsi", type=kind, portals=("10.0.0.1",), iqn=("iqn.x:y",))))
-    assert (found.files, found.links, found.problems) == ({}, {}, ())
+    # libvirtd waits for the network, that is all.
+    network = {f"{service}.d/50-kvmontap-network.conf" for service in ("libvirtd.service", "virtstoraged.service")}
+    assert (set(found.files), set(found.links), found.problems) == (network, {"sysinit.target.wants/kvmontap-lvm.service"}, ())
