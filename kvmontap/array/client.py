@@ -28,6 +28,7 @@ PORT = 443
 _WHAT = {
     "Volume": "volumes", "IpInterface": "LIFs", "CifsShare": "SMB shares", "Svm": "SVMs", "Lun": "LUNs", "NvmeNamespace": "namespaces",
     "Igroup": "igroups", "LunMap": "LUN maps", "NvmeSubsystem": "subsystems", "NvmeSubsystemMap": "subsystem maps",
+    "NfsClients": "NFS clients", "CifsSession": "SMB sessions",
     "FcInterface": "FC LIFs", "Aggregate": "aggregates", "ConsistencyGroup": "consistency groups",
     "ConsistencyGroupSnapshot": "consistency group snapshots", "SnaplockComplianceClock": "compliance clocks",
     "SnapmirrorRelationship": "SnapMirror relationships", "SnapmirrorTransfer": "SnapMirror transfers",

@@ -39,6 +39,8 @@ RIGHTS: Tuple[Right, ...] = (
     Right("/api/protocols/san/lun-maps", "read_create", (VOLUMES,), "... and the LUN mapped to it"),
     Right("/api/protocols/nvme/subsystems", "all", (VOLUMES,), "... or a subsystem"),
     Right("/api/protocols/nvme/subsystem-maps", "read_create", (VOLUMES,), "... and the namespace mapped to it"),
+    Right("/api/protocols/nfs/connected-clients", "readonly", (VOLUMES,), "kvmontap snapshot revert: which other hosts use the volume"),
+    Right("/api/protocols/cifs/sessions", "readonly", (VOLUMES,), "... the same over SMB"),
     Right("/api/svm/svms", "readonly", (ALWAYS,), "whether the SVM runs"),
     Right("/api/network/ip/interfaces", "readonly", _ETHERNET, "state, home port and node of the data LIFs"),
     Right("/api/protocols/cifs/shares", "readonly", (SMB,), "which volume a share lies on"),

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(action="pool", function=name)
 
     arguments.snapshot(_command, commands)
+    arguments.work(_command, commands)
     looking.add(_command, commands)
 
     one = _command(commands, "provision", "tell whether a block pool's device is empty, and the commands that format it; changes nothing")
@@ -41,10 +42,6 @@ def parser() -> argparse.ArgumentParser:
                      help="ocfs2: how many hosts can mount it at once; as many as the cluster has nodes unless said")
     one.add_argument("--json", action="store_true", help="print JSON")
     one.set_defaults(action="provision", function="provision")
-
-    one = _command(commands, "tidy", "take away or finish what an interrupted restore, clone or revert has left on this host or the array")
-    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
-    one.set_defaults(action="tidy", function="tidy")
 
     one = commands.add_parser("example-config", help="print a configuration with every key, commented out", allow_abbrev=False)
     one.set_defaults(action="example", function="example")

@@ -21,6 +21,8 @@ def snapshot(command: Callable[..., argparse.ArgumentParser], commands: argparse
     one.add_argument("--pool", action="append", default=[], metavar="POOL", help="this pool; may be given several times")
     one.add_argument("--label", metavar="LABEL", help="SnapMirror label in place of the configured one")
     one.add_argument("--lock-days", type=_days, metavar="DAYS", help="lock it for so many days where the volume allows that")
+    one.add_argument("--quiesce", action="store_true",
+                     help="freeze the VM's file systems through its guest agent meanwhile; no snapshot without")
     one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to ask about the VM")
     _finish(one, "create")
 
@@ -44,10 +46,40 @@ def snapshot(command: Callable[..., argparse.ArgumentParser], commands: argparse
     one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
     one.set_defaults(action="snapshot", function="restore")
 
+    one = command(below, "revert", "take a whole pool back to a snapshot; what was written after it is lost, and every newer snapshot")
+    one.add_argument("pool", metavar="POOL", help="the pool; no VM may use it, on any host, and no other host may have it mounted")
+    one.add_argument("--to", required=True, dest="snapshot", metavar="SNAPSHOT", help="the snapshot")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
+    one.set_defaults(action="snapshot", function="revert")
+
+
+def work(command: Callable[..., argparse.ArgumentParser], commands: argparse._SubParsersAction) -> None:
+    """Adds clone and tidy."""
+    one = command(commands, "clone", "make new VMs from the disks of one, off, sharing its blocks where the storage can")
+    one.add_argument("vm", metavar="VM", help="the VM, by name or UUID; it may run")
+    one.add_argument("new", metavar="NEW", help="name of the new VM; with --count, NEW-1, NEW-2, ...")
+    one.add_argument("--from", dest="snapshot", default="", metavar="SNAPSHOT", help="as it was in a snapshot; as it is now unless said")
+    one.add_argument("--count", type=_count, default=0, metavar="N", help="so many of them")
+    one.add_argument("--disk", action="append", default=[], metavar="TARGET", help="only with this disk (vda); may be given several times")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
+    one.set_defaults(action="clone", function="clone")
+
+    one = command(commands, "tidy", "take away or finish what an interrupted restore, clone or revert has left on this host or the array")
+    one.add_argument("--connect", default="qemu:///system", metavar="URI", help="libvirt to talk to")
+    one.set_defaults(action="tidy", function="tidy")
+
 
 def _finish(one: argparse.ArgumentParser, function: str) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")
     one.set_defaults(action="snapshot", function=function)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 1000:
+        raise argparse.ArgumentTypeError("must lie between 1 and 1000")
+    return count
 
 
 def _days(text: str) -> int:

@@ -109,11 +109,12 @@ def volumes(wanted: Sequence[Tuple[Source, Pool]], config: Config, clients: Clie
     return seen.volumes
 
 
-def located(wanted: Sequence[Tuple[Source, Pool]], several: Sequence[Target], snapshot: str) -> List[File]:
-    """Where the files lie within their volumes; `snapshot` "" = as they are.  Raises RestoreError, ArrayError."""
+def located(wanted: Sequence[Tuple[Source, Pool]], several: Sequence[Target], named: Callable[[Target], str]) -> List[File]:
+    """Where the files lie within their volumes; named(volume) is the snapshot, "" = as they are.  Raises RestoreError, ArrayError."""
     deadline = time.monotonic() + CLONE_SECONDS
     files = []
     for target in several:
+        snapshot = named(target)
         held = stored(target.client, target.ref, deadline, snapshot) if snapshot else ()
         if snapshot and not held:
             raise RestoreError(f"volume {target.ref.name} holds no snapshot {snapshot}; see: kvmontap snapshot list")

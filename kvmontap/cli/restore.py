@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, config: Config, clients: Clients) -> int:
                     off(found.machine)
                 recovered(found, restoring, libvirt)
                 wanted = bringing.chosen(found, config, Wish(tuple(arguments.disk), bool(arguments.new)))
-                files = bringing.located(wanted, bringing.volumes(wanted, config, clients), arguments.snapshot)
+                files = bringing.located(wanted, bringing.volumes(wanted, config, clients), lambda _: arguments.snapshot)
                 if arguments.new:
                     made = second.make([arguments.new], found, files, bool(arguments.disk), restoring, libvirt)
                     print(f"VM {arguments.new} is defined, off, with: "
@@ -104,8 +104,8 @@ def _in_place(
     lines = [f"{one.what}: {one.path} as of {clock(one.snapshot.created) if one.snapshot else 'now'}" for one in files]
     if not arguments.yes:
         _ask(found.machine.name, lines)
-    for volume, name in keep(found.domain, [one.target for one in files], naming.RESTORE, "the state of now cannot be kept"):
-        print(f"volume {volume}: the state of now is kept in {name}")
+    for target, name in keep(found.domain, [one.target for one in files], naming.RESTORE, "the state of now cannot be kept"):
+        print(f"volume {target.ref.name}: the state of now is kept in {name}")
     moves = bringing.moves_of([one.path for one in files], restoring.uuid)
     bringing.bring(files, moves, found.machine.name, restoring)
     try:
@@ -119,17 +119,16 @@ def _in_place(
         print(f"restored {line}")
 
 
-def keep(domain: Domain, several: Sequence[Target], reason: str, failed: str) -> List[Tuple[str, str]]:
+def keep(domain: Domain, several: Sequence[Target], reason: str, failed: str) -> List[Tuple[Target, str]]:
     """(volume, name) of a snapshot of each volume as it is now; raises RestoreError, which begins with `failed`."""
-    requests = [
-        Request(target.client, target.ref, target.pools[0], domain, reason, os.uname().nodename) for target in dict.fromkeys(several)
-    ]
+    volumes = tuple(dict.fromkeys(several))
+    requests = [Request(one.client, one.ref, one.pools[0], domain, reason, os.uname().nodename) for one in volumes]
     timeout = max(max(one.pool.snapshots.timeout, one.client.array.timeout) for one in requests)
     outcomes = Snapshotter().take(requests, time.monotonic() + timeout)
     for outcome in outcomes:
         if outcome.finding is not None:
             raise RestoreError(f"{failed}: {outcome.finding.text}; what to do: {outcome.finding.fix}")
-    return [(outcome.volume, outcome.name) for outcome in outcomes]
+    return [(target, outcome.name) for target, outcome in zip(volumes, outcomes)]
 
 
 def _ask(vm: str, lines: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from kvmontap.array import ArrayError, Clients
 from kvmontap.cli import held
@@ -40,6 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
             from kvmontap.cli import restore  # late: it needs the gate and libvirt's bindings
 
             return restore.run(arguments, loaded.config, clients)
+        if arguments.function == "revert":
+            from kvmontap.cli import revert
+
+            return revert.run(arguments, loaded.config, clients)
         return functions[arguments.function](arguments, loaded.config, clients)
     except held.Fault as fault:
         print(f"kvmontap: {fault}", file=sys.stderr)
@@ -54,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _create(arguments: argparse.Namespace, config: Config, clients: Clients) -> int:
     if bool(arguments.vm) == bool(arguments.pool):
         raise held.Fault("say which VM, or which pools with --pool", 2)
-    domain, names = Domain("", "", ()), arguments.pool
+    if arguments.quiesce and not arguments.vm:
+        raise held.Fault("--quiesce freezes one VM: say which", 2)
+    domain, names, found_vm = Domain("", "", ()), arguments.pool, None
     if arguments.vm:
         from kvmontap.cli import vm  # late: the gate and libvirt's bindings are wanted only here
 
@@ -77,7 +83,7 @@ def _create(arguments: argparse.Namespace, config: Config, clients: Clients) -> 
             print(f"kvmontap: volume {target.ref.name} does not allow locked snapshots: this one is not locked", file=sys.stderr)
         requests.append(Request(target.client, target.ref, pool._replace(snapshots=settings), domain, naming.MANUAL, os.uname().nodename))
     timeout = max((max(request.pool.snapshots.timeout, request.client.array.timeout) for request in requests), default=0.0)
-    outcomes = Snapshotter().take(requests, time.monotonic() + timeout)
+    outcomes = _taken(arguments, found_vm, requests, timeout)
     for outcome in outcomes:
         if outcome.finding is not None:
             held.complain(f"pool {outcome.pool}", outcome.finding)
@@ -89,6 +95,18 @@ def _create(arguments: argparse.Namespace, config: Config, clients: Clients) -> 
     if arguments.json:
         held.dump([{"pool": one.pool, "volume": one.volume, "snapshot": one.name or None} for one in outcomes])
     return int(not whole or bool(found.findings) or any(one.finding is not None for one in outcomes))
+
+
+def _taken(arguments: argparse.Namespace, found_vm: Any, requests: Sequence[Request], timeout: float) -> Tuple[Outcome, ...]:
+    """The snapshots, with the VM frozen meanwhile where that was asked for."""
+    if not arguments.quiesce or not requests:
+        return Snapshotter().take(requests, time.monotonic() + timeout)
+    from kvmontap.cli import quiesce  # late: it needs libvirt's bindings
+
+    try:
+        return quiesce.take(found_vm, arguments.connect, lambda deadline: Snapshotter().take(requests, deadline))
+    except (quiesce.WorkError, quiesce.PoolError) as error:
+        raise held.Fault(f"no quiesced snapshot of VM {arguments.vm}: {error}") from None
 
 
 def _mirrored(requests: Sequence[Request], outcomes: Sequence[Outcome], config: Config, clients: Clients, quiet: bool) -> bool:

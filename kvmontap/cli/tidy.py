@@ -10,7 +10,7 @@ from kvmontap.config import load
 from kvmontap.host.cloned import DeviceError
 from kvmontap.model import Config
 from kvmontap.pools.libvirtd import URI, Libvirt, PoolError
-from kvmontap.snapshots import opened, restoring
+from kvmontap.snapshots import mounting, opened, restoring
 from kvmontap.snapshots.prune import words
 from kvmontap.snapshots.work import Busy, Work, WorkError, names
 
@@ -64,10 +64,20 @@ def _end(work: Work, value: dict, config: Config, clients: Clients, uri: str) ->
             raise WorkError(f"the configuration has no array {name} any more; put its section back until this is done")
         return clients.get(config.arrays[name])
 
+    from kvmontap.cli import quiesce, revert  # late: they need the gate, and revert imports this module
+
     kind = value.get("kind", restoring.KIND)
     if kind == opened.KIND:
         return list(opened.close(work, client_of))
     if kind == restoring.KIND:
         with Libvirt(uri) as libvirt:
             return list(restoring.finish(work, lambda name: libvirt.known(name) is not None))
+    if kind == quiesce.KIND:
+        return quiesce.thawed(work)
+    if kind == mounting.KIND:
+        with Libvirt(uri) as libvirt:
+            failed = revert.again(work, libvirt)
+        if failed:
+            raise WorkError("; ".join(failed))
+        return [f"mounted again what an interrupted revert had stopped: {', '.join(value['targets'])}"]
     raise WorkError(f"{work.path} tells of {kind}, which this version does not know")

@@ -56,6 +56,7 @@ class Work:
 
     def __exit__(self, *_: object) -> None:
         if not os.path.exists(self.path):
+            _remove(self.path + ".new")
             _remove(os.path.join(self.directory, self.id + ".lock"))
         os.close(self._lock)
 
@@ -97,12 +98,12 @@ class Work:
 
 
 def names(directory: str = "") -> Tuple[str, ...]:
-    """The pieces of work that are written down, sorted."""
+    """The pieces of work that were begun, sorted; of one that was killed in its first moment there is only the lock."""
     try:
         found = os.listdir(directory or place())
     except OSError:
         return ()
-    return tuple(sorted(name[: -len(".json")] for name in found if name.endswith(".json")))
+    return tuple(sorted({name.split(".")[0] for name in found if name.endswith((".json", ".new", ".lock"))}))
 
 
 def _same(descriptor: int, path: str) -> bool:

@@ -63,8 +63,23 @@ class Site:
         assert "Traceback" not in done.stderr + done.stdout and "KVMONTAP_DEBUG" not in done.stderr, done.stderr
         return done
 
+    def plain(self, *arguments):
+        """Another command than those of `snapshot`."""
+        done = subprocess.run([sys.executable, "-m", "kvmontap", *arguments, "--connect", self.uri], cwd=tree.ROOT, env=self.env,
+                              capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=120)  # fmt: skip
+        assert "Traceback" not in done.stderr + done.stdout and "KVMONTAP_DEBUG" not in done.stderr, done.stderr
+        return done
+
+    def snapshots(self):
+        return [one.name for one in self.array.volume("kvmnfs01").snapshots.values()]
+
     def restore(self, *arguments):
         return self.run("restore", "g", "--from", self.snapshot, *arguments)
+
+    def left(self):
+        """Journals."""
+        state = pathlib.Path(self.env["KVMONTAP_STATE"])
+        return sorted(os.listdir(state)) if state.exists() else []
 
     def files(self):
         return sorted(os.listdir(self.directory / "vms"))
@@ -207,3 +222,116 @@ def test_killed_while_the_array_works(site):
     assert site.files() == ["g.img"] and site.image.read_bytes() == OLD
 
 
+
+
+# -- clone
+
+
+def test_clones_of_a_vm_that_is_off_of_one_that_runs_and_of_a_snapshot(site):
+    done = site.plain("clone", "g", "c", "--count", "2")
+    assert done.returncode == 0, done.stderr
+    assert site.files() == ["c-1.img", "c-2.img", "g.img"] and (site.directory / "vms/c-2.img").read_bytes() == NEW
+    assert len(site.snapshots()) == 1, "a VM that is off needs no snapshot"
+    identities = {site.host.virsh("domuuid", name).stdout.strip() for name in ("g", "c-1", "c-2")}
+    assert len(identities) == 3 and site.host.state("c-1") == "shut off"
+    site.host.virsh("start", "g")
+    done = site.plain("clone", "g", "d")
+    assert done.returncode == 0, done.stderr
+    assert (site.directory / "vms/d.img").read_bytes() == NEW and len(site.snapshots()) == 1, "its snapshot is gone again"
+    assert site.host.state("g") == "running"
+    assert site.plain("clone", "g", "e", "--from", site.snapshot).returncode == 0
+    assert (site.directory / "vms/e.img").read_bytes() == OLD
+    site.host.virsh("start", "c-1")
+    again = site.plain("clone", "g", "c", "--count", "2")
+    assert again.returncode == 1 and "libvirt has a VM c-1 already" in again.stderr
+
+
+def test_a_clone_that_fails_halfway_leaves_nothing(site):
+    site.array.faults.add("error", "POST", "*/file/clone", code="13565952", message="No clone.")
+    place = site.directory / "vms/.snapshot" / site.snapshot
+    place.mkdir(parents=True)
+    done = site.plain("clone", "g", "c", "--from", site.snapshot, "--count", "3")
+    assert done.returncode == 1 and "(ONTAP 13565952)" in done.stderr
+    assert [name for name in site.files() if name != ".snapshot"] == ["g.img"] and not site.left()
+
+
+# -- killed at every request
+
+
+def requests_of(site, command):
+    """How many requests the command sends when nothing disturbs it."""
+    before = len(site.array.log.entries())
+    done = subprocess.run(command, cwd=tree.ROOT, env=site.env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    return len(site.array.log.entries()) - before
+
+
+def test_killed_at_every_request(site):
+    """SIGKILL while the array is at the first, second, ... request, before and after its work; then tidy.  A or B, never neither."""
+    command = site.command("restore", "g", "--from", site.snapshot, "--yes")
+    count = requests_of(site, command)
+    assert count >= 6 and site.image.read_bytes() == OLD
+    for number in range(count):
+        site.image.write_bytes(NEW)
+        killed_at(site, command, number, "after" if number % 2 else "before")
+        assert site.plain("tidy").returncode == 0
+        assert site.files() == ["g.img"] and site.image.read_bytes() in (OLD, NEW) and not site.left()
+
+
+def killed_at(site, command, number, when):
+    """Kills the command while it waits for the answer to its request `number`, counted from 0, `when` the array's work is done or not."""
+    fault = site.array.faults.add("silent", count=1, skip=number, when=when)
+    with subprocess.Popen(command, cwd=tree.ROOT, env=site.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
+        wait(lambda: fault.hits or it.poll() is not None, 60)
+        it.kill()
+    site.array.faults.clear(fault.number)
+    assert fault.hits == 1
+
+
+# -- revert
+
+
+def revert(site, *more):
+    return site.run("revert", "kvmnfs01", "--to", site.snapshot, *more)
+
+
+def test_a_revert_takes_the_pool_back_and_says_what_is_gone(site):
+    other = site.directory / "vms/other.img"
+    other.write_bytes(NEW)
+    assert site.run("create", "g").returncode == 0
+    done = revert(site, "--yes")
+    assert done.returncode == 0 and "1 newer snapshots are gone" in done.stdout, done.stderr
+    assert site.image.read_bytes() == OLD and not other.exists() and site.snapshots() == [site.snapshot] and not site.left()
+
+
+def test_a_revert_is_refused_while_anybody_uses_the_pool(site):
+    assert "say --yes" in revert(site).stderr
+    site.host.virsh("start", "g")
+    assert "VM g on pool kvmnfs01 is running" in revert(site, "--yes").stderr
+    site.host.virsh("managedsave", "g")
+    assert "managedsave-remove g" in revert(site, "--yes").stderr
+    site.host.virsh("managedsave-remove", "g")
+    site.array.state.nfs_clients.append({"client_ip": "192.0.2.77", "volume": "kvmnfs01"})
+    done = revert(site, "--yes")
+    assert done.returncode == 1 and "other hosts use volume kvmnfs01: NFS client 192.0.2.77" in done.stderr
+    assert site.image.read_bytes() == NEW and not site.left()
+
+
+@pytest.mark.parametrize("more, says", [
+    ({"owners": ["snapmirror"]}, "(ONTAP 1638480); what to do: SnapMirror or SnapVault needs a newer snapshot"),
+    ({"owners": ["volume clone"]}, "(ONTAP 524511); what to do: a newer snapshot is in use"),
+    ({"snaplock_expiry_time": "2126-01-01T00:00:00+00:00"}, "(ONTAP 9437886); what to do: newer snapshots are locked"),
+])  # fmt: skip
+def test_what_the_array_refuses_is_explained(site, more, says):
+    site.array.change(volumes={"kvmnfs01": {"snapshots": [{"name": "newer", **more}]}})
+    done = revert(site, "--yes")
+    assert done.returncode == 1 and says in done.stderr and site.image.read_bytes() == NEW and not site.left()
+
+
+def test_a_revert_killed_at_every_request(site):
+    command = site.command("revert", "kvmnfs01", "--to", site.snapshot, "--yes")
+    count = requests_of(site, command)
+    for number in range(count):
+        site.image.write_bytes(NEW)
+        killed_at(site, command, number, "before" if number % 2 else "after")
+        assert site.plain("tidy").returncode == 0 and not site.left() and site.image.read_bytes() in (OLD, NEW)

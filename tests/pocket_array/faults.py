@@ -57,7 +57,7 @@ SPOILS = {
 
 @dataclass
 class Fault:
-    """`path`: shell pattern over the request's path; `count`: how many more times, None for ever."""
+    """`path`: shell pattern over the request's path; `count`: how many more times, None for ever; `skip`: so many go by first."""
 
     kind: str
     method: str = "*"
@@ -66,6 +66,7 @@ class Fault:
     options: dict = field(default_factory=dict)
     number: int = 0
     hits: int = 0
+    skip: int = 0
     cleared: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def row(self) -> dict:
@@ -111,11 +112,12 @@ class Faults:
         method: str = "*",
         path: str = "*",
         count: Optional[int] = None,
+        skip: int = 0,
         **options: Any,
     ) -> Fault:
         """ValueError for an unknown kind or option."""
         _checked(kind, options)
-        fault = Fault(kind, method, path, count, options, next(self._numbers))
+        fault = Fault(kind, method, path, count, options, next(self._numbers), skip=skip)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -128,6 +130,9 @@ class Faults:
                 if fault.count == 0 or fault.method not in ("*", method):
                     continue
                 if fnmatch.fnmatchcase(path, fault.path):
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
                     fault.hits += 1
                     fault.count = None if fault.count is None else fault.count - 1
                     taken.append(fault)

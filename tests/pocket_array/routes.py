@@ -68,6 +68,8 @@ ROUTES = (
     Route("POST", _TRANSFERS, mirrors.post_transfer),
     Route("GET", "/api/protocols/nfs/export-policies", records.list_policies),
     Route("GET", "/api/protocols/cifs/shares", records.list_shares),
+    Route("GET", "/api/protocols/cifs/sessions", records.list_smb_sessions),
+    Route("GET", "/api/protocols/nfs/connected-clients", records.list_nfs_clients),
 )
 
 

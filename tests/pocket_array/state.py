@@ -204,6 +204,8 @@ class State:
         self.aggregates: dict = {}
         self.export_policies: dict = {}  # name -> rules, for those that do not let everybody in
         self.san = San()
+        self.nfs_clients: list = []
+        self.smb_sessions: list = []
         self.shown = Shown({}, {}, {})
         self.job_seconds = 0.0
         self.location = "uuid"
@@ -229,6 +231,8 @@ class State:
             "igroups",
             "subsystems",
             "export",
+            "nfs_clients",
+            "smb_sessions",
             *Shown.DESCRIBED,
             "users",
             "roles",
@@ -253,6 +257,8 @@ class State:
         for item in description.get("aggregates", []):
             state.add_aggregate(dict(item))
         state.add_san(description)
+        state.nfs_clients = list(description.get("nfs_clients", []))
+        state.smb_sessions = list(description.get("smb_sessions", []))
         for item in description.get("relationships", []):
             state.relationships.append(dict(item))
         state.export_policies.update(description.get("export_policies", {}))

@@ -70,6 +70,44 @@ def list_clocks(call: Call) -> Answer:
     return list_answer(CLOCKS, rows, call.request)
 
 
+NFS_CLIENTS = Collection(
+    "/api/protocols/nfs/connected-clients",
+    ("client_ip", "server_ip", "svm.name", "volume.name"),
+    frozenset("""client_ip export_policy idle_duration local_request_count node protocol remote_request_count server_ip svm
+    trunking_enabled volume""".split()),
+    (),
+    lambda row: "/api/protocols/nfs/connected-clients",
+)
+SMB_SESSIONS = Collection(
+    "/api/protocols/cifs/sessions",
+    ("client_ip", "svm.name"),
+    frozenset("authentication client_ip connected_duration idle_duration identifier node protocol server_ip svm user volumes".split()),
+    (),
+    lambda row: "/api/protocols/cifs/sessions",
+)
+
+
+def list_nfs_clients(call: Call) -> Answer:
+    """`nfs_clients` of the description: {"client_ip", "volume"}."""
+    return list_answer(NFS_CLIENTS, [
+        {"client_ip": each["client_ip"], "server_ip": "192.0.2.1", "protocol": "nfs4.1", "idle_duration": "PT1S",
+         "svm": volume.svm.reference(), "volume": volume.reference()}
+        for each, volume in _used(call, call.state.nfs_clients)], call.request)
+
+
+def list_smb_sessions(call: Call) -> Answer:
+    """`smb_sessions` of the description: {"client_ip", "volume"}."""
+    return list_answer(SMB_SESSIONS, [
+        {"client_ip": each["client_ip"], "server_ip": "192.0.2.1", "protocol": "smb3_1", "svm": volume.svm.reference(),
+         "volumes": [volume.reference()]}
+        for each, volume in _used(call, call.state.smb_sessions)], call.request)
+
+
+def _used(call: Call, described: list) -> list:
+    with call.state.lock:
+        return [(each, volume) for each in described for volume in call.state.volumes.values() if each["volume"] == volume.name]
+
+
 def list_aggregates(call: Call) -> Answer:
     with call.state.lock:
         rows = [dict(each) for each in call.state.aggregates.values()]
