@@ -6,12 +6,13 @@ those that beat beside it.
 """
 
 import os
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from kvmontap.model import Finding, Pool
 from kvmontap.reasons import finding
 
 CONFIG = "sys/kernel/config/cluster"
+STACK = "sys/fs/ocfs2/cluster_stack"
 BEATS = "sys/kernel/debug/o2hb"
 NET = "sys/kernel/debug/o2net"
 GFS2 = "sys/fs/gfs2"
@@ -29,33 +30,34 @@ def check(pool: Pool, device: str, root: str = "/") -> Tuple[Finding, ...]:
 
 
 def _ocfs2(pool: Pool, device: str, root: str) -> Tuple[Finding, ...]:
-    cluster = os.path.join(root, CONFIG, pool.cluster)
-    regions = [name for name in _names(os.path.join(cluster, "heartbeat")) if os.path.isdir(os.path.join(cluster, "heartbeat", name))]
-    if not os.path.isdir(cluster):
-        # Another stack, or configfs is not to be seen: the mount itself would have gone with its cluster.
-        return (finding("heartbeat.none", cluster=pool.cluster, target=pool.target),) if os.path.isdir(os.path.dirname(cluster)) else ()
-    region = _region(cluster, regions, device, root)
-    if region is None:
-        return (finding("heartbeat.none", cluster=pool.cluster, target=pool.target),)
-    beat = os.path.join(root, BEATS, region)
-    threshold = _number(os.path.join(cluster, "heartbeat", "dead_threshold"))
-    elapsed = _number(os.path.join(beat, "elapsed_time_in_ms"))
-    limit = (threshold - 1) * _BEAT if threshold else 0.0
-    if limit and elapsed is not None and elapsed / 1000.0 > limit / 2:
-        return (finding("heartbeat.late", cluster=pool.cluster, target=pool.target, seconds=elapsed / 1000.0, limit=limit),)
-    return _unconnected(pool, cluster, beat, root)
+    if _text(os.path.join(root, STACK)) not in ("o2cb", ""):  # corosync's business
+        return ()
+    clusters = os.path.join(root, CONFIG)
+    if not os.path.isdir(clusters):  # configfs is not to be seen
+        return ()
+    for name in _names(clusters):
+        cluster = os.path.join(clusters, name)
+        region = _region(cluster, device, root)
+        if region is None:
+            continue
+        beat = os.path.join(root, BEATS, region)
+        threshold = _number(os.path.join(cluster, "heartbeat", "dead_threshold"))
+        elapsed = _number(os.path.join(beat, "elapsed_time_in_ms"))
+        limit = (threshold - 1) * _BEAT if threshold else 0.0
+        if limit and elapsed is not None and elapsed / 1000.0 > limit / 2:
+            return (finding("heartbeat.late", cluster=name, target=pool.target, seconds=elapsed / 1000.0, limit=limit),)
+        return _unconnected(name, cluster, beat, root)
+    return (finding("heartbeat.none", cluster=pool.cluster, target=pool.target),)
 
 
-def _region(cluster: str, regions: List[str], device: str, root: str) -> Optional[str]:
-    """The heartbeat region of a file system's device; with global heartbeat any region serves all."""
-    by_device: Dict[str, str] = {}
+def _region(cluster: str, device: str, root: str) -> Optional[str]:
+    """The heartbeat region of a file system's device in a cluster; with global heartbeat any region serves all."""
+    base = os.path.join(cluster, "heartbeat")
+    regions = [name for name in _names(base) if os.path.isdir(os.path.join(base, name))]
     for name in regions:
-        disk = _text(os.path.join(cluster, "heartbeat", name, "dev"))
-        by_device[_device_number(disk, root)] = name
-    if device in by_device:
-        return by_device[device]
-    globally = _text(os.path.join(cluster, "heartbeat", "mode")) == "global"
-    return regions[0] if globally and regions else None
+        if _device_number(_text(os.path.join(base, name, "dev")), root) == device:
+            return name
+    return regions[0] if regions and _text(os.path.join(base, "mode")) == "global" else None
 
 
 def _device_number(disk: str, root: str) -> str:
@@ -64,18 +66,18 @@ def _device_number(disk: str, root: str) -> str:
     return number or _text(os.path.join(root, "sys/block", disk, "dev")) if disk else ""
 
 
-def _unconnected(pool: Pool, cluster: str, beat: str, root: str) -> Tuple[Finding, ...]:
+def _unconnected(name: str, cluster: str, beat: str, root: str) -> Tuple[Finding, ...]:
     """Nodes that beat on the disk and that this host has no connection to: one of the two sides will reset itself."""
     nodes = os.path.join(cluster, "node")
-    numbers = {_text(os.path.join(nodes, name, "num")): name for name in _names(nodes)}
-    own = [number for number, name in numbers.items() if _text(os.path.join(nodes, name, "local")) == "1"]
+    numbers = {_text(os.path.join(nodes, node, "num")): node for node in _names(nodes)}
+    own = [number for number, node in numbers.items() if _text(os.path.join(nodes, node, "local")) == "1"]
     connected = os.path.join(root, NET, "connected_nodes")
     if not own or not os.path.exists(connected):
         return ()
     living = [number for number in _text(os.path.join(beat, "livenodes")).split() if number not in own]
     reached = _text(connected).split()
     lost = [numbers.get(number, f"number {number}") for number in living if number not in reached]
-    return (finding("cluster.unconnected", nodes=", ".join(lost), cluster=pool.cluster),) if lost else ()
+    return (finding("cluster.unconnected", nodes=", ".join(lost), cluster=name),) if lost else ()
 
 
 def _gfs2(pool: Pool, device: str, root: str) -> Tuple[Finding, ...]:

@@ -195,6 +195,12 @@ def test_a_node_that_beats_and_cannot_be_reached(beating):
     assert shared.check(OCFS2, "253:1", beating) == ()
 
 
+def test_a_cluster_that_somebody_else_has_named(beating):
+    write(beating, "sys/kernel/debug/o2net/connected_nodes", "")
+    found, = shared.check(OCFS2._replace(cluster="other"), "253:1", beating)
+    assert found.text.startswith("host2 of cluster kvmcl01")
+
+
 def test_our_own_heartbeat_is_late(beating):
     write(beating, "sys/kernel/debug/o2hb/A1B2/elapsed_time_in_ms", "61000")
     found, = shared.check(OCFS2, "253:1", beating)
@@ -205,7 +211,10 @@ def test_a_mount_without_heartbeat(beating):
     assert codes(shared.check(OCFS2, "253:0", beating)) == ["heartbeat.none"]
     write(beating, "sys/kernel/config/cluster/kvmcl01/heartbeat/mode", "global")  # one region serves every file system
     assert shared.check(OCFS2, "253:0", beating) == ()
+    put(beating, "sys/fs/ocfs2/cluster_stack", "pcmk")  # not o2cb's, so that it has no heartbeat of o2cb's
     shutil.rmtree(os.path.join(beating, "sys/kernel/config/cluster/kvmcl01"))
+    assert shared.check(OCFS2, "253:1", beating) == ()
+    write(beating, "sys/fs/ocfs2/cluster_stack", "o2cb")
     assert codes(shared.check(OCFS2, "253:1", beating)) == ["heartbeat.none"]
     shutil.rmtree(os.path.join(beating, "sys/kernel/config"))
     assert shared.check(OCFS2, "253:1", beating) == (), "without configfs nobody knows"
