@@ -96,12 +96,12 @@ def _slots(device: str) -> Tuple[str, ...]:
 
 def parse_slots(output: str) -> Tuple[str, ...]:
     """The nodes in what `mounted.ocfs2 -f DEVICE` prints: "Device Stack Cluster F Nodes", or "Not mounted"."""
-    for line in output.splitlines()[1:]:
-        words: List[str] = line.split(None, 4)
-        last = words[-1] if words else ""
-        if "Not mounted" in line or not last:
-            continue
-        return tuple(node.strip() for node in last.split(",") if node.strip())
+    head, _, rest = output.partition("\n")
+    place = head.find("Nodes")
+    for line in rest.splitlines() if place > 0 else ():
+        nodes = line[place:].strip()
+        if nodes and nodes != "Not mounted":
+            return tuple(node.strip() for node in nodes.split(",") if node.strip())
     return ()
 
 
