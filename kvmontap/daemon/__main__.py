@@ -69,6 +69,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     def reload() -> None:
         service.reloading()
         configuration.reload()
+        changes.call()
         service.notify("READY=1")
 
     duties = Duties(

@@ -132,10 +132,16 @@ def test_the_vm_of_the_dead_pool_was_refused_with_a_sentence(third: Rebooted) ->
     assert "[mount.missing]" in host.journal(unit="kvmontapd")
 
 
-def test_it_starts_once_the_storage_is_back(third: Rebooted) -> None:
+def test_it_runs_by_itself_once_the_storage_is_back(third: Rebooted) -> None:
+    """Nobody logs in: kvmontapd mounts, starts the pool and then the VM, and says so."""
     host = third.site.host
+    assert host.run("virsh -q pool-info kvmnfs01").out.count("inactive") == 1, "no pool is active on an empty directory"
     third.site.lab.swallow_nothing()
-    host.run("systemctl start mnt-kvmnfs01.mount", timeout=120)
-    result = host.start("vm-nfs")
-    assert result.ok, result.err
-    assert order.last(order.events(host.vm), "mnt-kvmnfs01.mount", STARTED) > 0
+    host.vm.wait_for(lambda: order.guest_scope(host.vm, "vm-nfs"), 300, "vm-nfs was started")
+    host.wait_guest_up("vm-nfs")
+    assert host.mounted("/mnt/kvmnfs01").endswith(":/kvmnfs01")
+    assert "running" in host.run("virsh -q pool-info kvmnfs01").out
+    journal = host.journal(unit="kvmontapd")
+    steps = ("pool kvmnfs01: mnt-kvmnfs01.mount is started again", "pool kvmnfs01 is started in libvirt", "VM vm-nfs is started")
+    assert [journal.find(step) for step in steps] == sorted(journal.index(step) for step in steps), journal
+    assert order.last(order.events(host.vm), MOUNTS[0], STARTED) > 0
