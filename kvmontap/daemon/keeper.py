@@ -6,13 +6,13 @@ itself, or shares a question that is under way.  It is told to the journal when 
 
 import threading
 import time
-from typing import Callable, Dict, List, Optional, Sequence, Set
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from kvmontap.gate.configured import Configured
 from kvmontap.gate.health import Doctor
 from kvmontap.host import mountinfo
 from kvmontap.host.changes import MOUNTS, Changes
-from kvmontap.model import PoolHealth
+from kvmontap.model import Pool, PoolHealth
 from kvmontap.reasons import worst
 
 EVERY = 60.0  # seconds
@@ -91,11 +91,20 @@ def _codes(healths: Dict[str, PoolHealth]) -> Dict[str, Set[str]]:
     return {name: {finding.code for finding in health.findings} for name, health in healths.items()}
 
 
+def meant(pool: Pool, mounts: Tuple[mountinfo.Mount, ...]) -> bool:
+    """Whether a pool is meant to be there now.  Looking at an automount would mount it, and keep it from being idle."""
+    if pool.boot.mount == "boot" or not pool.target:
+        return True
+    mount = mountinfo.at(mounts, pool.target)
+    return mount is not None and mount.fstype != "autofs" and not pool.boot.idle_timeout
+
+
 def examined(doctor: Doctor, found: Configured) -> Dict[str, PoolHealth]:
-    """How every pool is now; one with `mode = off` is looked at all the same."""
+    """How every pool is now that is meant to be there; one with `mode = off` is looked at all the same."""
     pools = {name: pool._replace(gate=pool.gate._replace(mode="warn")) for name, pool in found.config.pools.items()}
     looking = found._replace(config=found.config._replace(pools=pools))
-    names: List[str] = [*pools, *found.broken]
+    mounts = mountinfo.read()
+    names: List[str] = [*(name for name, pool in pools.items() if meant(pool, mounts)), *found.broken]
     healths: Dict[str, PoolHealth] = {}
     for place in range(0, len(names), AT_ONCE):
         asked = doctor.ask(names[place : place + AT_ONCE], looking, time.monotonic())

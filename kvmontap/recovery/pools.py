@@ -6,6 +6,7 @@ there is theirs, and stays as it is until somebody starts it.
 
 import os
 import subprocess
+import threading
 import time
 from typing import Callable, Dict, NamedTuple, Optional, Set
 
@@ -46,6 +47,7 @@ class Pools:
 
     def __init__(self, edges: Edges, run_dir: str) -> None:
         self._edges = edges
+        self._lock = threading.Lock()
         self._away_file, self._left_file = (os.path.join(run_dir, name) for name in ("pools-away", "pools-left"))
         self._away: Set[str] = set(memory.read(self._away_file).split())  # had no storage, and were not started since it is back
         self._left: Set[str] = set(memory.read(self._left_file).split())  # were stopped by somebody while their storage was there
@@ -94,9 +96,10 @@ class Pools:
         return health is not None and any(finding.code in ABSENT + SILENT for finding in health.findings)
 
     def _note(self, names: Set[str], name: str, flag: bool) -> None:
-        if flag != (name in names):
-            (names.add if flag else names.discard)(name)
-            memory.write(self._away_file if names is self._away else self._left_file, "\n".join(sorted(names)))
+        with self._lock:
+            if flag != (name in names):
+                (names.add if flag else names.discard)(name)
+                memory.write(self._away_file if names is self._away else self._left_file, "\n".join(sorted(names)))
 
     # In the lane.
 

@@ -223,3 +223,29 @@ def test_a_vm_that_somebody_paused_stays_paused(site):
     host.virsh("suspend", "held")
     site.looked()
     assert host.state("held") == "paused" and "goes on" not in host.log()
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "*/storage/volumes*"), ("POST", "*/snapshots*")])
+def test_a_daemon_killed_in_the_middle_of_a_check_or_a_snapshot(host, array, configure, method, path):
+    """The hook that waits for it does the work itself: the VM starts, and the array holds a snapshot of before."""
+    configure(host, mode="warn", snapshots="timeout = 20")
+    host.start_daemon()
+    host.define("g", host.image("/mnt/kvmnfs01/g.img"))
+    wait(lambda: array.log.entries("GET"))
+    time.sleep(1)
+    fault = array.faults.add("slow", method, path, count=1, seconds=15)
+    # What the daemon knows of the array is ten seconds old at most.
+    host.stop_daemon("KILL") if method == "GET" else None
+    if method == "GET":
+        host.start_daemon()
+    with subprocess.Popen(host.inside("virsh", "-q", "-c", host.uri, "start", "g"), stdin=subprocess.DEVNULL) as start:
+        wait(lambda: fault.hits)
+        host.stop_daemon("KILL")
+        assert start.wait(60) == 0
+    assert host.state("g") == "running"
+    made = [one.name for one in array.volume("kvmnfs01").snapshots.values()]
+    assert 1 <= len(made) <= 2 and all("-start-" in name for name in made)
+    # And the next daemon is none the worse.
+    host.start_daemon()
+    host.define("h", host.image("/mnt/kvmnfs01/h.img"))
+    host.virsh("start", "h")
