@@ -11,12 +11,14 @@ from typing import Iterable, NamedTuple, Optional, Sequence, Tuple
 from kvmontap.gate.verdict import refuses
 from kvmontap.model import FAILED, FILE_PROTOCOLS, Finding, Pool, PoolHealth
 from kvmontap.pools.libvirtd import Guest
-from kvmontap.units.block import CLUSTER, DEVICE_TYPES, attach_unit
+from kvmontap.units.block import CLUSTER, DEVICE_TYPES, LIBVIRT_TYPES, attach_unit
 from kvmontap.units.bundle import attached
 from kvmontap.units.escape import instance, path_unit
 
 START, RELOAD = "start", "reload"
 FORGET = "forget"
+# Seconds after its refusal for which a VM is started where no lock would tell that another host has started it meanwhile.
+UNLOCKED = 1800.0
 ATTEMPTS = 3  # at the start of a VM, for errors that are none of the gate's
 # Of QEMU's image locking and of libvirt's lock managers.
 _LOCKED = ("lock", "another process")
@@ -97,6 +99,15 @@ def sound(health: Optional[PoolHealth]) -> bool:
 def still_wanted(guest: Optional[Guest]) -> bool:
     """Whether a VM whose autostart was refused is to be started: it is defined, off, and autostarts."""
     return guest is not None and not guest.active and guest.autostart
+
+
+def too_late(pools: Iterable[Optional[Pool]], age: float) -> bool:
+    """Whether a VM that was refused `age` seconds ago is left to its administrator, who may have started it on another host.
+
+    QEMU locks its images, which NFS, SMB and GFS2 tell other hosts of.  OCFS2's o2cb keeps such locks to the host, and so does a device."""
+    unlocked = any(pool is not None and (pool.filesystem == "ocfs2" or pool.type in DEVICE_TYPES + LIBVIRT_TYPES and pool.type != "fs")
+                   for pool in pools)  # fmt: skip
+    return unlocked and age > UNLOCKED
 
 
 def gives_up(error: str, others: int) -> bool:

@@ -15,10 +15,11 @@ from kvmontap.gate.report import Line
 from kvmontap.gate.verdict import one_line
 from kvmontap.model import Domain, PoolHealth
 from kvmontap.pools.libvirtd import PAUSED_FOR_IO, STARTED, UNDEFINED, Libvirt, PoolError
-from kvmontap.recovery.decide import Backoff, by_the_gate, fit, gives_up, sound, still_wanted
+from kvmontap.recovery.decide import Backoff, by_the_gate, fit, gives_up, sound, still_wanted, too_late
 from kvmontap.recovery.lanes import Lane
 
 FIRST, MOST = 10.0, 300.0  # seconds between two tries
+WAITING = 20.0  # seconds between two looks at storage that a VM waits for; an event comes at once
 OLD = 3600.0  # after so long without an error a VM's earlier ones count no more
 
 
@@ -75,10 +76,12 @@ class Machines:
         self._tried = {uuid: tried for uuid, tried in self._tried.items() if now - tried.due < OLD}
         dues = []
         for one in self._refusals.noted():
-            if all(fit(healths.get(name), pools.get(name)) and not self._edges.waiting(name) for name in one.pools):
+            if too_late((pools.get(name) for name in one.pools), now - one.order):
+                self._leave(one)
+            elif all(fit(healths.get(name), pools.get(name)) and not self._edges.waiting(name) for name in one.pools):
                 dues.append(self._when(one.uuid, now, ("start", one.uuid), lambda one=one: self._start(one)))
             else:
-                dues.append(FIRST)
+                dues.append(WAITING)
         for paused in tuple(self._paused.values()):
             if paused.pools is None:
                 self._edges.lane.do(("look", paused.uuid), lambda paused=paused: self._look(paused))
@@ -86,8 +89,15 @@ class Machines:
             elif all(sound(healths.get(name)) for name in paused.pools if name in pools):
                 dues.append(self._when(paused.uuid, now, ("resume", paused.uuid), lambda paused=paused: self._resume(paused)))
             else:
-                dues.append(FIRST)
+                dues.append(WAITING)
         return min(dues, default=None)
+
+    def _leave(self, refused: Refused) -> None:
+        self._refusals.forget(refused.uuid)
+        said = (f"VM {refused.name} is no longer started by itself: it may run on another host by now, and no lock on its storage "
+                f"would tell; if it does not: virsh start {refused.name}")  # fmt: skip
+        fields = {"MESSAGE_ID": report.LEFT, "KVMONTAP_DOMAIN": refused.name, "KVMONTAP_POOL": ", ".join(refused.pools)}
+        self._edges.tell(Line(report.WARNING, said, fields))
 
     def _when(self, uuid: str, now: float, key: Tuple[str, str], job: Callable[[], None]) -> float:
         """Has `job` done where its time has come; seconds until the next look."""

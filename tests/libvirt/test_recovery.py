@@ -228,20 +228,17 @@ def test_a_vm_that_somebody_paused_stays_paused(site):
 @pytest.mark.parametrize(("method", "path"), [("GET", "*/storage/volumes*"), ("POST", "*/snapshots*")])
 def test_a_daemon_killed_in_the_middle_of_a_check_or_a_snapshot(host, array, configure, method, path):
     """The hook that waits for it does the work itself: the VM starts, and the array holds a snapshot of before."""
-    configure(host, mode="warn", snapshots="timeout = 20")
-    host.start_daemon()
+    configure(host, mode="warn\ntimeout = 30", snapshots="timeout = 30")
     host.define("g", host.image("/mnt/kvmnfs01/g.img"))
-    wait(lambda: array.log.entries("GET"))
-    time.sleep(1)
-    fault = array.faults.add("slow", method, path, count=1, seconds=15)
-    # What the daemon knows of the array is ten seconds old at most.
-    host.stop_daemon("KILL") if method == "GET" else None
-    if method == "GET":
-        host.start_daemon()
+    fault = array.faults.add("slow", method, path, seconds=60)
+    host.start_daemon()
     with subprocess.Popen(host.inside("virsh", "-q", "-c", host.uri, "start", "g"), stdin=subprocess.DEVNULL) as start:
-        wait(lambda: fault.hits)
+        wait(lambda: fault.hits and "g prepare begin -" in host.operations())
+        time.sleep(2)  # the hook asks the daemon
+        assert start.poll() is None
         host.stop_daemon("KILL")
-        assert start.wait(60) == 0
+        array.faults.clear()
+        assert start.wait(90) == 0
     assert host.state("g") == "running"
     made = [one.name for one in array.volume("kvmnfs01").snapshots.values()]
     assert 1 <= len(made) <= 2 and all("-start-" in name for name in made)

@@ -104,3 +104,13 @@ def test_no_vm_is_wanted_that_is_gone():
 ])  # fmt: skip
 def test_only_the_gates_own_refusal_is_tried_for_ever(error, others, last):
     assert decide.gives_up(error, others) == last
+
+
+@pytest.mark.parametrize(("pool", "unlocked"), [
+    (NFS, False), (BLOCK, True), (LVM, True), (BLOCK._replace(filesystem="gfs2"), False), (BLOCK._replace(filesystem="xfs"), False),
+    (NFS._replace(type="netfs"), False), (BLOCK._replace(type="fs", filesystem="xfs"), False), (LVM._replace(type="iscsi-direct"), True),
+    (None, False),
+])  # fmt: skip
+def test_where_no_lock_tells_of_another_host_a_vm_is_started_soon_or_not_at_all(pool, unlocked):
+    assert not decide.too_late([NFS, pool], decide.UNLOCKED - 1)
+    assert decide.too_late([NFS, pool], decide.UNLOCKED + 1) == unlocked
