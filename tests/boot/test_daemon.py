@@ -35,7 +35,8 @@ def running(host):
     host.write("/etc/kvmontap.conf", CONF)
     host.start()
     # A mount starts it too.
-    host.run("systemctl", "stop", "kvmontapd.service", "mnt-auto01.mount")
+    host.run("systemctl", "stop", "kvmontapd.service")  # first: a question of its under way keeps a mount busy
+    host.run("systemctl", "stop", "mnt-auto01.mount")
     assert host.state("kvmontapd.service") == "inactive"
     assert ask(host, "/var/lib/libvirt/images/none.img") == (0, "")
     assert host.state("kvmontapd.service") == "active"
@@ -100,7 +101,7 @@ def test_reload_kill_and_stop(running):
     first = daemon(running)
     running.run("systemctl", "reload", "kvmontapd.service")
     assert daemon(running) == first
-    assert running.show("kvmontapd.service", "StatusText")["StatusText"] == "/etc/kvmontap.conf: 2 pools"
+    assert running.show("kvmontapd.service", "StatusText")["StatusText"].endswith("2 pools")
     running.run("kill", "-KILL", first)
     # Before it is back the hook does the work itself.
     assert ask(running, "/mnt/byhand01/a.img")[0] == 1
