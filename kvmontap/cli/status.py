@@ -30,6 +30,11 @@ class Asked(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """1 where a pool is failed or unknown."""
+    found, _, names = _read(arguments)
+    wrong = [name for name in names if name not in found.config.pools and name not in found.broken]
+    if wrong:
+        print(f"kvmontap: {arguments.config} has no pool {wrong[0]}; there are: {', '.join(found.config.pools) or 'none'}", file=sys.stderr)
+        return 2
     survey = Survey()
     try:
         if arguments.watch is None:
@@ -93,10 +98,6 @@ def _read(arguments: argparse.Namespace) -> Tuple[Configured, Tuple[Problem, ...
 
 def _round(arguments: argparse.Namespace, survey: Survey) -> int:
     found, problems, names = _read(arguments)
-    wrong = [name for name in names if name not in found.config.pools and name not in found.broken]
-    if wrong:
-        print(f"kvmontap: {arguments.config} has no pool {wrong[0]}; there are: {', '.join(found.config.pools) or 'none'}", file=sys.stderr)
-        return 2
     if not names:
         for problem in problems:
             print(f"kvmontap: {problem}", file=sys.stderr)

@@ -112,6 +112,11 @@ def test_watch_in_a_pipe_gives_a_line_a_round(conf):
     assert rounds[0][0]["findings"][0]["since"] is None and rounds[2][0]["findings"][0]["since"] <= time.time()
 
 
+def test_watch_of_a_pool_that_is_not_there(conf):
+    done = subprocess.run(command("--watch", "1", "--config", conf, "b"), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2 and "has no pool b; there are: a" in done.stderr
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "1e9"])
 def test_watch_wants_seconds(seconds):
     done = subprocess.run(command("--watch", seconds), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
