@@ -69,7 +69,8 @@ def run_and_write(place: Place, name: str, letter: int) -> str:
 def nothing_left(place: Place) -> None:
     """No map, clone, mount, device, journal or temporary file."""
     assert place.host.run("ls /var/lib/kvmontap/work").out == ""
-    assert "kvmontap" not in place.host.run("cat /proc/self/mounts; dmsetup ls").out.replace("kvmontap-", "")
+    assert "/run/kvmontap/open" not in place.host.run("cat /proc/self/mounts").out
+    assert set(place.host.run("dmsetup ls | cut -f1").out.split()) <= {block.LUN0, block.LUN1}
     assert place.host.run("ls -A /mnt/kvmnfs01 /mnt/kvmsmb01 /mnt/kvmiscsi01").out.count(".kvmontap-restore") == 0
     assert "kvmontap_restore" not in place.lab.storage.run("btrfs subvolume list /srv/array; ls /sys/kernel/config/target/core/*").out
     disks = place.host.run("cat /sys/block/sd*/device/wwid").out.split()
