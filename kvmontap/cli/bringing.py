@@ -162,8 +162,8 @@ def bring(files: Sequence[File], moves: Sequence[Move], vm: str, restoring: Rest
         may_come = error.maybe_done  # a file may still come, under a name that is written down
         restoring.drop(moves, may_come)
         raise
-    except BaseException:
-        restoring.drop(moves)
+    except BaseException as error:
+        restoring.drop(moves, isinstance(error, KeyboardInterrupt))
         raise
 
 

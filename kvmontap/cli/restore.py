@@ -63,7 +63,7 @@ def told(what: str) -> Iterator[None]:
     except OSError as error:
         why = f"{error.filename or 'its storage'}: {error.strerror}"
     except KeyboardInterrupt:
-        why = "interrupted; what had been begun is taken back"
+        why = "interrupted; what had been begun is taken back, and what may yet come from the array goes with: kvmontap tidy"
     print(f"kvmontap: {what}: {why}", file=sys.stderr)
     raise Refused
 

@@ -5,7 +5,7 @@ made (the journal, kvmontap.snapshots.work); only when all are there it is writt
 is.  So a next run finds either temporary files, which nobody needs, or a journal that it finishes.
 
 journal: {"kind": "restore", "vm": name, "phase": "bringing" | "replacing" | "naming", "as": [new names],
-"moves": [[temporary, final], ...]}
+"moves": [[temporary, final], ...], "mounts": [where the file systems of these are mounted, ...]}
 """
 
 import fcntl
@@ -13,6 +13,7 @@ import os
 import re
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
+from kvmontap.host import mountinfo
 from kvmontap.snapshots.work import Busy, Work, WorkError
 
 KIND = "restore"
@@ -126,7 +127,9 @@ class Restoring(Work):
             self.forget()
 
     def _note(self, vm: str, phase: str, moves: Iterable[Move], new: Sequence[str] = ()) -> None:
-        self.write({"kind": KIND, "vm": vm, "phase": phase, "as": list(new), "moves": [list(move) for move in moves]})
+        several = [list(move) for move in moves]
+        mounts = sorted({_mount_of(os.path.dirname(final)) for _, final in several})
+        self.write({"kind": KIND, "vm": vm, "phase": phase, "as": list(new), "moves": several, "mounts": mounts})
 
 
 def finish(work: Work, is_defined: Callable[[str], bool]) -> Tuple[str, ...]:
@@ -141,9 +144,9 @@ def finish(work: Work, is_defined: Callable[[str], bool]) -> Tuple[str, ...]:
 
 def _end(begun: Dict[str, Any], is_defined: Callable[[str], bool]) -> Tuple[str, ...]:
     moves = [Move(*one) for one in begun["moves"]]
-    missing = sorted({os.path.dirname(move.final) for move in moves if not os.path.isdir(os.path.dirname(move.final))})
-    if missing:
-        raise RestoreError(f"{missing[0]} is not there; bring the pool up, then try again")
+    missing = _unmounted(moves, begun.get("mounts", []))
+    if missing:  # under it there is nothing to be found, which says nothing
+        raise RestoreError(f"{missing} is not mounted; bring the pool up, then try again")
     if begun["phase"] == REPLACING:
         for move in moves:
             if os.path.lexists(move.temporary):
@@ -162,6 +165,19 @@ def _end(begun: Dict[str, Any], is_defined: Callable[[str], bool]) -> Tuple[str,
             _remove(move.temporary)
             _remove(move.final)
     return tuple(f"took back what an interrupted restore had made for VM {new}" for new, _ in lost)
+
+
+def _mount_of(directory: str) -> str:
+    above = os.path.realpath(directory)
+    return max((one.where for one in mountinfo.read() if mountinfo.is_below(above, one.where)), key=len, default="/")
+
+
+def _unmounted(moves: Sequence[Move], mounts: Sequence[str]) -> str:
+    """A mount point of the journal on which nothing is mounted, "" where all are."""
+    for directory in {os.path.dirname(move.final) for move in moves}:
+        _names(directory)  # has autofs mount it
+    there = {one.where for one in mountinfo.read() if one.fstype != "autofs"}
+    return next((where for where in mounts if where not in there), "")
 
 
 def _replace(move: Move) -> None:

@@ -222,3 +222,18 @@ def test_an_image_that_a_qemu_holds(vm):
     assert not in_use(vm.images[0])
 
 
+
+
+def test_a_pool_that_is_not_mounted_at_the_next_run_is_waited_for(vm):
+    """After a power cut in the middle of the replacing the pool's directory is there, and empty."""
+    moves = vm.bring()
+    with Restoring(UUID, vm.state) as it:
+        it._note("vm1", restoring.REPLACING, moves)
+        value = it.read()
+        assert value["mounts"] and all(os.path.ismount(where) for where in value["mounts"])
+        it.write({**value, "mounts": [str(vm.directory)]})
+        with pytest.raises(RestoreError, match="is not mounted; bring the pool up"):
+            it.recover(vm.images, bool)
+        it.write(value)
+        assert it.recover(vm.images, bool) == ("finished the restore of VM vm1 that was interrupted",)
+    assert vm.contents() == {"a.img": "then", "b.img": "then"}
