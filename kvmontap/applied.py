@@ -10,7 +10,7 @@ import sys
 from typing import Dict, Iterable, List, Optional
 
 from kvmontap.config import load, parse, path_from_environment
-from kvmontap.config.table import POLICIES
+from kvmontap.config.table import KEYS
 from kvmontap.model import Boot, Cluster, Loaded, Pool
 
 PATH = "/run/kvmontap/applied.conf"
@@ -61,7 +61,7 @@ def removed(loaded: Loaded, old: Dict[str, Pool]) -> Dict[str, Pool]:
 def _elsewhere(section: str) -> bool:
     """Whether a problem in `section` says nothing about which pools there are."""
     top, slash, _ = section.partition("/")
-    return bool(slash) if top in ("pools", "ontap", "clusters") else section in POLICIES
+    return bool(slash) if top in ("pools", "ontap", "clusters") else section in KEYS
 
 
 def _overlap(one: str, other: str) -> bool:

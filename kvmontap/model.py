@@ -87,6 +87,12 @@ class Snapshots(NamedTuple):
     rpo: float = 0.0  # seconds that SnapMirror may lag behind, 0 = not judged
 
 
+class Metrics(NamedTuple):
+    """[metrics]: what is written for Prometheus."""
+
+    textfile_directory: str = ""  # "" = nothing
+
+
 class Pool(NamedTuple):
     """One subsection of [pools] = one libvirt storage pool of that name; keys of other protocols keep their default."""
 
@@ -162,6 +168,7 @@ class Config(NamedTuple):
     gate: Gate = Gate()
     snapshots: Snapshots = Snapshots()
     path: str = "/etc/kvmontap.conf"
+    metrics: Metrics = Metrics()
 
 
 class Loaded(NamedTuple):

@@ -5,7 +5,7 @@ Pure; not on the boot path.
 
 from typing import Iterator, List
 
-from kvmontap.config.table import CLUSTER, KEYS, ONTAP, POLICIES, POOL, POOL_TYPES, Key
+from kvmontap.config.table import CLUSTER, KEYS, METRICS, ONTAP, POLICIES, POOL, POOL_TYPES, Key
 from kvmontap.model import NFS, SMB
 
 _HEAD = """\
@@ -21,6 +21,7 @@ _TITLES = {
     "boot": "how pools are brought up",
     "gate": "what a VM start asks for",
     "snapshots": "what the array keeps for a VM",
+    "metrics": "what is written for Prometheus",
 }
 
 
@@ -37,6 +38,8 @@ def example() -> str:
     for name, keys in POLICIES.items():
         lines += [f"# [{name}]  # {_TITLES[name]}; a pool may override any key in [[[{name}]]]"]
         lines += [line.replace("#     ", "# ", 1) for line in _keys(keys, {})] + [""]
+    lines += [f"# [metrics]  # {_TITLES['metrics']}"]
+    lines += [line.replace("#     ", "# ", 1) for line in _keys(METRICS, {})] + [""]
     return "\n".join(lines)
 
 
@@ -61,7 +64,7 @@ def reference() -> str:
     """The keys as Markdown, one list per section: the body of kvmontap.conf(5)."""
     parts = []
     for section, keys in KEYS.items():
-        title = f"[{section}]" + ("" if section in POLICIES else " [[NAME]]")
+        title = f"[{section}]" + ("" if section in (*POLICIES, "metrics") else " [[NAME]]")
         parts.append(f"## {title}\n\n{_TITLES[section].capitalize()}.\n")
         parts += [_item(key) for key in keys]
     parts.append("## Pool types\n")

@@ -9,7 +9,7 @@ from kvmontap.config.read import Text, index_of
 from kvmontap.config.relations import judge_pool, judge_pools
 from kvmontap.config.table import CLUSTER, KEYS, ONTAP, POLICIES, POOL, Key
 from kvmontap.config.values import address, convert, refuse_control
-from kvmontap.model import Array, Boot, Cluster, Config, Gate, Loaded, Node, Pool, Problem, Snapshots
+from kvmontap.model import Array, Boot, Cluster, Config, Gate, Loaded, Metrics, Node, Pool, Problem, Snapshots
 
 RECORDS = {"boot": Boot, "gate": Gate, "snapshots": Snapshots}
 
@@ -42,6 +42,7 @@ def build(text: Text, path: str) -> Loaded:
         if name not in KEYS:
             report.tell((name,), "", f"is no section of this file{nearest(name, KEYS)}")
     policies = {name: policy(tree, (name,), RECORDS[name](), report) for name in POLICIES}
+    metrics = policy(tree, ("metrics",), Metrics(), report)
     arrays = _sections(tree, "ontap", report, lambda where, body: _array(where, body, report))
     clusters = _sections(tree, "clusters", report, lambda where, body: _cluster(where, body, report))
     pools = _sections(tree, "pools", report, lambda where, body: _pool(where, body, policies, report))
@@ -52,7 +53,7 @@ def build(text: Text, path: str) -> Loaded:
         pools.pop(name, None)
     broken = _broken(text, tree, pools)
     problems = tuple(sorted(report.problems, key=lambda problem: problem.line))
-    return Loaded(Config(arrays, pools, clusters, path=path, **policies), problems, broken)
+    return Loaded(Config(arrays, pools, clusters, path=path, metrics=metrics, **policies), problems, broken)
 
 
 def nearest(word: str, known) -> str:
@@ -138,7 +139,7 @@ def policy(tree, where: Tuple[str, ...], default, report: Reporter, pool: str = 
     body = tree.get(name, {})
     if not hasattr(body, "scalars"):
         return default
-    values, sound = _values(body, where, POLICIES[name], report)
+    values, sound = _values(body, where, KEYS[name], report)
     return default._replace(**values) if sound or not pool else None
 
 

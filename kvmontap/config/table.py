@@ -140,8 +140,13 @@ SNAPSHOTS = (
     Key("lock-days", "integer", "0", "Days for which a snapshot cannot be deleted, where the volume allows locking", low=0, high=36500),
 )
 
+METRICS = (
+    Key("textfile-directory", "path", "", "Directory of node_exporter's textfile collector, owned by root, in which kvmontapd keeps "
+        "kvmontap.prom; without it there are no metrics", example="/var/lib/prometheus/node-exporter"),
+)
+
 POLICIES: Dict[str, Tuple[Key, ...]] = {"boot": BOOT, "gate": GATE, "snapshots": SNAPSHOTS}
-KEYS: Dict[str, Tuple[Key, ...]] = {"ontap": ONTAP, "pools": POOL, "clusters": CLUSTER, **POLICIES}
+KEYS: Dict[str, Tuple[Key, ...]] = {"ontap": ONTAP, "pools": POOL, "clusters": CLUSTER, **POLICIES, "metrics": METRICS}
 
 # Which protocols each libvirt pool type makes sense for.
 POOL_TYPES: Dict[str, Tuple[str, ...]] = {

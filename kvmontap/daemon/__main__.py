@@ -11,6 +11,7 @@ from kvmontap import applied, hook, service
 from kvmontap.daemon import retention, statusline, telling
 from kvmontap.daemon.configuration import ConfigurationFile
 from kvmontap.daemon.keeper import Keeper
+from kvmontap.daemon.measuring import count_snapshots, measured
 from kvmontap.daemon.recovering import Recovery
 from kvmontap.daemon.requests import serve
 from kvmontap.daemon.server import BACKLOG, Duties, Server
@@ -21,6 +22,8 @@ from kvmontap.gate.configured import Configured
 from kvmontap.host.changes import Changes
 from kvmontap.host.probe import Prober
 from kvmontap.host.udev import monitor
+from kvmontap.metrics.counting import Counters
+from kvmontap.metrics.textfile import Textfile
 from kvmontap.model import PoolHealth
 from kvmontap.snapshots import Reuse
 from kvmontap.snapshots.background import Housekeeper
@@ -45,8 +48,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         retention.tell(report)
 
     housekeeper = Housekeeper(thinned_out, retention.fault, mirrored=retention.tell_mirrored)
+    counters = Counters()
 
     def taken(config: Any, requests: Any, outcomes: Any) -> None:
+        count_snapshots(outcomes, counters)
         if any(one.finding is not None for one in outcomes):
             line.doctor.fresh.changed()  # the array is otherwise than it said a moment ago
         # While the file is wrong anywhere, nobody knows for certain what it wants kept: a mistyped keep= counts as the default.
@@ -54,12 +59,11 @@ def main(argv: Optional[List[str]] = None) -> int:
             housekeeper.taken(config, requests, outcomes)
 
     line = pipeline(configuration.current, os.path.dirname(options.socket), prober, taken, reuse, lasting=True)
-
     changes = Changes(monitor=monitor())
     recovery = Recovery(configuration.current, line, changes, os.path.dirname(options.socket), options.config)
     # Its first look also warms the connections to the arrays: the first VM is not to wait for the client library and a login.
-    keeper = Keeper(configuration.current, line.doctor, changes, (Telling().use, show_status, line.doctor.standing.use, *recovery.uses),
-                    telling.fault)
+    uses = (Telling().use, show_status, line.doctor.standing.use, *recovery.uses, Textfile(counters, line.clients, warn).use)
+    keeper = Keeper(configuration.current, line.doctor, changes, uses, telling.fault)
 
     def ready() -> None:
         service.notify("READY=1")
@@ -72,8 +76,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         changes.call()
         service.notify("READY=1")
 
+    handle = measured(line.handle, counters)
     duties = Duties(
-        serve=lambda connection: serve(connection, line.handle),
+        serve=lambda connection: serve(connection, handle),
         ready=ready,
         reload=reload,
         alive=lambda: service.notify("WATCHDOG=1"),
@@ -83,6 +88,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     prober.close()
     # A thread that waits for a hung mount must not keep us: systemd would wait for it in vain.
     os._exit(0)
+
+
+def warn(said: str) -> None:
+    """One line in the journal."""
+    service.log(service.WARNING, said)
 
 
 def parser() -> argparse.ArgumentParser:

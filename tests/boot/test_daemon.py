@@ -24,6 +24,8 @@ mount = manual
 min-free = 0%
 [snapshots]
 before = none
+[metrics]
+textfile-directory = /var/lib/metrics
 """
 XML = """<domain><name>{name}</name><uuid>6f1a8a0e-4f7e-4b1e-9d5c-0123456789ab</uuid><devices><disk type='file' device='disk'>
 <driver name='qemu' type='{form}'/><source file='{path}'/><target dev='vda'/></disk></devices></domain>"""
@@ -33,6 +35,7 @@ XML = """<domain><name>{name}</name><uuid>6f1a8a0e-4f7e-4b1e-9d5c-0123456789ab</
 def running(host):
     """The host, booted, with kvmontapd started by its socket before anything is mounted."""
     host.write("/etc/kvmontap.conf", CONF)
+    host.write("/var/lib/metrics/others.prom", "")
     host.start()
     # A mount starts it too.
     host.run("systemctl", "stop", "kvmontapd.service")  # first: a question of its under way keeps a mount busy
@@ -70,6 +73,13 @@ def test_a_mount_of_later_is_seen_and_can_be_unmounted(running):
     running.run("systemctl", "stop", "mnt-byhand01.mount")
     assert running.mounted("/mnt/byhand01") == "" and not seen_by_the_daemon(running, "/mnt/byhand01")
     assert "is not mounted" in ask(running, "/mnt/byhand01/a.img")[1]
+
+
+def test_the_metrics_are_written_from_the_sandbox_and_readable(running):
+    path = running.path("/var/lib/metrics/kvmontap.prom")
+    wait(lambda: path.exists() and 'kvmontap_pool_finding{pool="byhand01",code="mount.missing"' in path.read_text(), 30)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert sorted(one.name for one in path.parent.iterdir()) == ["kvmontap.prom", "others.prom"]
 
 
 def test_an_automount_is_triggered(running):

@@ -93,6 +93,18 @@ def test_a_verdict_is_announced_first(daemon):
     until(lambda: "KVMONTAP_CODE=mount.missing" in daemon.log())
 
 
+def test_metrics_are_written_at_once_and_a_directory_that_is_away_is_told_once(tmp_path):
+    (tmp_path / "conf").write_text(f"{CONF}[metrics]\ntextfile-directory = {tmp_path}/prom\n")
+    with Daemon(tmp_path) as daemon:
+        until(lambda: f"the metrics cannot be written to {tmp_path}/prom: No such file or directory" in daemon.log())
+    (tmp_path / "prom").mkdir()
+    with Daemon(tmp_path):
+        until((tmp_path / "prom/kvmontap.prom").exists)
+    said = (tmp_path / "prom/kvmontap.prom").read_text()
+    assert 'kvmontap_pool_health{pool="p1",health="failed"} 1\n' in said
+    assert 'kvmontap_pool_finding{pool="p1",code="mount.missing",health="failed"} 1\n' in said
+
+
 def test_other_operations_are_allowed_unread(daemon):
     assert verdict(daemon.ask(wire.request("vm1", "reconnect", "begin", "-", 1, XML))) == "allow\n"
 
