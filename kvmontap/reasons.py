@@ -226,6 +226,11 @@ REASONS: Dict[str, Reason] = {
     "snapshot.no-array": Reason(
         DEGRADED, "no snapshot of pool {pool}: its section names no array", "set ontap= in it, or before = none"
     ),
+    "snapshot.not-flushed": Reason(
+        DEGRADED,
+        "the snapshot of volume {volume} may lack what this host has written last: {error}",
+        "look at the paths to the device; the next start takes a new one",
+    ),
     "snapshot.no-group": Reason(
         DEGRADED,
         "volume {volume} has a snapshot of its own in place of its consistency group's: {error}",

@@ -17,6 +17,7 @@ from kvmontap.host.match import match
 from kvmontap.host.probe import Prober
 from kvmontap.model import Array, Domain, Pool
 from kvmontap.snapshots import Reuse, Snapshotter
+from kvmontap.snapshots.flush import Flush
 
 
 def pipeline(
@@ -35,7 +36,8 @@ def pipeline(
     """
     clients = Clients()
     arrivals = Arrivals(os.path.join(run_dir, "arrivals"))
-    return Pipeline(current, doctor(prober, clients, lasting), clients, Snapshotter(reuse=reuse), arrivals, taken, Refusals(run_dir))
+    snapshotter = Snapshotter(reuse=reuse, flush=Flush())
+    return Pipeline(current, doctor(prober, clients, lasting), clients, snapshotter, arrivals, taken, Refusals(run_dir))
 
 
 def doctor(prober: Prober, clients: Clients, lasting: bool = False) -> Doctor:

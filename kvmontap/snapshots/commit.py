@@ -12,9 +12,10 @@ import time
 from typing import Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
 from kvmontap.model import Finding
+from kvmontap.snapshots.flush import Flush
 from kvmontap.snapshots.plan import Request
 from kvmontap.snapshots.reuse import Reuse
-from kvmontap.snapshots.together import Chance, Result, Volume, key_of, not_taken, take
+from kvmontap.snapshots.together import Before, Chance, Result, Volume, key_of, not_taken, take
 
 
 class Outcome(NamedTuple):
@@ -58,9 +59,11 @@ class Snapshotter:
         clock: Callable[[], float] = time.time,
         chance: Callable[[], int] = lambda: random.getrandbits(16),
         reuse: Optional[Reuse] = None,
+        flush: Optional[Flush] = None,
     ) -> None:
-        """`reuse`: what remembers which images a snapshot holds; None = each request gets a new one."""
-        self._chance = Chance(clock, chance)
+        """`reuse`: what remembers which images a snapshot holds, None = each request gets a new one; `flush`: what sends the images of
+        block pools to the array first, None = they are there."""
+        self._before = Before(Chance(clock, chance), reuse, flush)
         self._reuse = reuse
         self._lock = threading.Lock()
         self._lines: Dict[_Set, _Line] = {}
@@ -131,7 +134,7 @@ class Snapshotter:
             if name:
                 batch.results = {volume: Result(name) for volume in batch.volumes}
             else:
-                batch.results = take(batch.volumes, self._chance, self._reuse, batch.deadline)
+                batch.results = take(batch.volumes, self._before, batch.deadline)
         except Exception as error:  # pylint: disable=broad-except  # whoever waits must hear of it
             batch.results = _failed(batch, error)
 

@@ -20,6 +20,7 @@ from kvmontap.array.stored import delete, stored
 from kvmontap.model import Finding
 from kvmontap.reasons import finding
 from kvmontap.snapshots import naming
+from kvmontap.snapshots.flush import Flush
 from kvmontap.snapshots.grouped import SCOPE
 from kvmontap.snapshots.plan import Request
 from kvmontap.snapshots.prune import words
@@ -60,6 +61,14 @@ class Chance(NamedTuple):
     chance: Callable[[], int]
 
 
+class Before(NamedTuple):
+    """What is done before a snapshot is asked for."""
+
+    chance: Chance
+    reuse: Optional[Reuse] = None
+    flush: Optional[Flush] = None
+
+
 class Result(NamedTuple):
     """What became of one volume."""
 
@@ -89,7 +98,7 @@ def key_of(request: Request) -> Volume:
     return request.client.array.address, request.volume.uuid
 
 
-def take(volumes: Mapping[Volume, Sequence[Request]], chance: Chance, reuse: Optional[Reuse], deadline: float) -> Dict[Volume, Result]:
+def take(volumes: Mapping[Volume, Sequence[Request]], before: Before, deadline: float) -> Dict[Volume, Result]:
     """The result for each volume; never raises for anything that an array does."""
     units, remarks, refusals = _units(volumes, deadline)
     if refusals:
@@ -97,10 +106,11 @@ def take(volumes: Mapping[Volume, Sequence[Request]], chance: Chance, reuse: Opt
         other = f"{without} gets none"
         return {volume: Result("", refusals.get(volume) or not_taken(requests[0], other, f"mend volume {without}"))
                 for volume, requests in volumes.items()}
+    remarks = {**_flushed(volumes, before.flush, deadline), **remarks}
     for tries in range(_NAMES, 0, -1):
-        now = chance.clock()
-        name = naming.name(now, units[0].requests[0].reason, chance.chance())
-        errors = _at_once(units, partial(_make, name=name, now=now, count=len(volumes), reuse=reuse, deadline=deadline))
+        now = before.chance.clock()
+        name = naming.name(now, units[0].requests[0].reason, before.chance.chance())
+        errors = _at_once(units, partial(_make, name=name, now=now, count=len(volumes), reuse=before.reuse, deadline=deadline))
         failures = [error for error in errors.values() if error is not None]
         if not failures:
             return {volume: Result(name, None, remarks.get(volume)) for volume in volumes}
@@ -134,6 +144,13 @@ def _units(volumes: Mapping[Volume, Sequence[Request]], deadline: float) -> _Uni
             remarks[volume] = finding("snapshot.no-group", volume=firsts[volume].volume.name, error=error or _why_none(firsts[volume]))
     required = [volume for volume in remarks if any(one.pool.snapshots.required for one in volumes[volume])]
     return _Units(tuple(units), remarks, {volume: _refusal(volumes[volume][0], remarks[volume]) for volume in required})
+
+
+def _flushed(volumes: Mapping[Volume, Sequence[Request]], flush: Optional[Flush], deadline: float) -> Dict[Volume, Finding]:
+    """A remark for each volume whose snapshot may lack what this host has written last."""
+    told = {volume: flush(requests, deadline) for volume, requests in volumes.items()} if flush is not None else {}
+    names = {volume: requests[0].volume.name for volume, requests in volumes.items()}
+    return {volume: finding("snapshot.not-flushed", volume=names[volume], error=said) for volume, said in told.items() if said}
 
 
 def _groups(firsts: Sequence[Request], deadline: float) -> Tuple[Tuple[Tuple[Group, Tuple[VolumeRef, ...]], ...], str]:
