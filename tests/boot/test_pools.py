@@ -39,6 +39,9 @@ nconnect = 4
 target = /mnt/net01
 """
 POOLS = "kvmontap-pools.service"
+TOLD = """[Service]
+ExecStopPost=/bin/sh -c 'python3 -c "from kvmontap.attach import lost; print(lost.stopping())" > /root/told'
+"""
 ADAPTER = "[Service]\nExecStart=\nExecStart=/bin/true\n"
 
 
@@ -96,7 +99,12 @@ def test_pools_are_defined_started_and_autostarted_where_their_storage_is(config
 def test_the_next_boot_changes_nothing_and_stops_what_started_on_an_empty_directory(configured):
     configured.run("virsh", "pool-start", "away01")  # as libvirt's own autostart does after a failed mount
     before = definitions(configured)
+    configured.write("/etc/systemd/system/kvmontap-shutdown.service.d/told.conf", TOLD)
+    configured.run("systemctl", "daemon-reload")
     configured.power_off()
+    order = [unit for unit, message in configured.stops() if message.startswith(("Stopped", "Unmounted"))]
+    assert order.index("libvirtd.service") < order.index("kvmontap-shutdown.service") < order.index("mnt-here01.mount"), order
+    assert configured.path("/root/told").read_text() == "True\n", "storage may be given up then, and only then"
     configured.start()
     assert definitions(configured) == before
     assert pools(configured)["away01"] == ("inactive", "yes")
