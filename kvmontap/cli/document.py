@@ -1,7 +1,7 @@
 """The command line and the reason codes as Markdown, for the man page."""
 
 import argparse
-from typing import Iterator, Tuple
+from typing import Iterable, Iterator, Tuple
 
 from kvmontap.doctor.advice import CHECKS
 from kvmontap.reasons import REASONS
@@ -44,6 +44,13 @@ def reasons() -> str:
     """Every reason code with its health, text and remedy; fields in braces are filled in."""
     return "\n".join(
         f"**{code}** ({reason.health})\n:   {_plain(reason.text)}. {_plain(reason.fix)}.\n" for code, reason in sorted(REASONS.items()))
+
+
+def reason_items(areas: Iterable[str]) -> str:
+    """The codes of some areas (what stands before the dot) as a list."""
+    found = [(code, reason) for code, reason in sorted(REASONS.items()) if code.partition(".")[0] in areas]
+    return "\n".join(f"- **{code}** ({reason.health}): {_plain(reason.text)}. To do: {_plain(reason.fix) or 'nothing'}." for code,
+                     reason in found)
 
 
 def checks() -> str:

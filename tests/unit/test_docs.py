@@ -1,8 +1,11 @@
 """The man pages name every command, option, key and reason code, since they are made from them."""
 
 import os
+import re
 import subprocess
 import sys
+
+import pytest
 
 from kvmontap.cli import parser
 from kvmontap.cli.completion import walk
@@ -48,3 +51,33 @@ def test_the_readme_shows_a_sound_configuration():
     shown = text.split("```ini\n", 1)[1].split("```", 1)[0]
     loaded = parse(shown)
     assert loaded.problems == () and loaded.config.pools["kvmnfs01"].trunking
+
+
+def test_troubleshooting_has_every_reason_code_once(tmp_path):
+    subprocess.run([sys.executable, "docs/build-troubleshooting", str(tmp_path / "t.md")], cwd=ROOT, check=True)
+    text = (tmp_path / "t.md").read_text()
+    assert "<!--" not in text
+    for code in REASONS:
+        assert text.count(f"- **{code}** (") == 1, \
+            f"docs/troubleshooting.md has no heading with a mark for the codes of {code.partition('.')[0]}"
+
+
+@pytest.mark.parametrize("name", ["nfs", "smb", "iscsi", "nvme", "fc"])
+def test_each_how_to_shows_a_sound_configuration(name):
+    from kvmontap.config import parse
+
+    with open(os.path.join(ROOT, f"docs/howto-{name}.md"), encoding="utf-8") as stream:
+        shown = stream.read().split("```ini\n", 1)[1].split("```", 1)[0]
+    if "cluster =" in shown and "[clusters]" not in shown:
+        shown += "[clusters]\n[[kvmcl01]]\n[[[nodes]]]\nkvm01 = 172.21.35.21\n"
+    loaded = parse(shown)
+    assert [problem for problem in loaded.problems if not problem.note] == [] and len(loaded.config.pools) == 1
+
+
+def test_the_pages_lead_to_pages_that_there_are():
+    for name in [*(f"docs/{one}" for one in os.listdir(os.path.join(ROOT, "docs")) if one.endswith(".md")), "README.md"]:
+        with open(os.path.join(ROOT, name), encoding="utf-8") as stream:
+            links = re.findall(r"\]\(([^)#]+)[^)]*\)", stream.read())
+        for link in links:
+            if "://" not in link:
+                assert os.path.exists(os.path.join(ROOT, os.path.dirname(name), link)), f"{name} leads to {link}"
