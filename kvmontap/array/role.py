@@ -3,7 +3,7 @@
 Pure; standard library only.  tests/unit/array/test_role.py holds the table against what our client really asks for.
 """
 
-from typing import Iterable, List, NamedTuple, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Tuple
 
 from kvmontap.model import FC, ISCSI, NFS, NVME, SMB, Array, Config, Pool
 
@@ -85,13 +85,25 @@ def features(pools: Iterable[Pool]) -> Tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_ACCESS = ("none", "readonly", "read_create", "all")  # from least to most
+
+
+def _widest(rights: Iterable[Right]) -> List[Right]:
+    """Of several for one path, the one that allows most."""
+    found: Dict[str, Right] = {}
+    for right in rights:
+        if right.path not in found or _ACCESS.index(right.access) > _ACCESS.index(found[right.path].access):
+            found[right.path] = right
+    return list(found.values())
+
+
 def role(array: Array, config: Config, vserver: str = "", everything: bool = False) -> Role:
     """The role for one array of the configuration; `vserver` overrides the SVM of the section, `everything` = for every feature."""
     used = features(pool for pool in config.pools.values() if pool.ontap == array.name)
     used += (CLUSTER,) if vserver and vserver != array.svm else ()  # somebody names the cluster
     used += (MIRROR,) if any(pool.snapshots.snapmirror_update for pool in config.pools.values()) else ()
     wanted = [right for right in RIGHTS if everything or set(right.features) & set(used)]
-    wanted = list({right.path: right for right in wanted}.values())  # of two for one path the later says more
+    wanted = _widest(wanted)
     left_out = [right for right in RIGHTS if right.path not in {one.path for one in wanted}]
     login = "cert" if array.certificate else "" if array.token_file else "password"
     return Role(array.name, vserver or array.svm, array.username or NAME, login, tuple(wanted), tuple(left_out))

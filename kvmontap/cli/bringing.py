@@ -13,6 +13,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 
 from kvmontap.array import ArrayError, Clients
 from kvmontap.array.client import Client
+from kvmontap.array.errors import NOT_AUTHORISED
 from kvmontap.array.fileclone import clone, place
 from kvmontap.array.stored import Stored, stored
 from kvmontap.cli import vm as vms
@@ -184,13 +185,22 @@ def _open(wanted: opened.Wanted) -> Iterator[str]:
 
     with Work(f"{opened.KIND}-{random.getrandbits(32):08x}") as work:
         try:
-            yield opened.opened(work, wanted, say)
+            yield _allowed(work, wanted)
         finally:
             try:
                 opened.close(work, client_of)
             except (ArrayError, DeviceError, WorkError, OSError) as error:
                 told = words(error) if isinstance(error, ArrayError) else str(error)
                 say(f"the copy of pool {wanted.pool.name} is not wholly taken away: {told}; what to do: kvmontap tidy")
+
+
+def _allowed(work: Work, wanted: opened.Wanted) -> str:
+    try:
+        return opened.opened(work, wanted, say)
+    except ArrayError as error:
+        if error.ontap_code != NOT_AUTHORISED:
+            raise
+        raise RestoreError(f"{words(error)}; what to do: give the account the rights that kvmontap role --all prints") from None
 
 
 def _cloned(one: File, where: str, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""FlexClones, their LUNs and namespaces shown to one host, and reverts, over HTTPS."""
+"""FlexClones, their LUNs and namespaces shown to one host, reverts: over HTTPS, with the rights of `kvmontap role --all` and no more."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from kvmontap import model
 from kvmontap.array import Client, flexclone
 from kvmontap.array.errors import ArrayError
 from kvmontap.array.revert import revert
+from kvmontap.array.role import role
 from kvmontap.array.snapshot import Wanted, create
 from kvmontap.array.state import VolumeRef
 from kvmontap.array.stored import stored
@@ -19,7 +20,9 @@ NS = model.Pool("kvmns01", "nvme-tcp", namespace=NAMESPACE, filesystem="ocfs2")
 POOLS = {"lun": (LUN, "iqn.1993-08.org.debian:01:host1"), "namespace": (NS, "nqn.2014-08.org.nvmexpress:uuid:1")}
 DESCRIPTION = {
     "svms": [{"name": SVM}],
-    "users": [{"name": "kvmontap", "password": "secret-1"}],
+    "users": [{"name": "kvmontap", "password": "secret-1", "role": "kvmontap"}],
+    "roles": {"kvmontap": [{"path": one.path, "access": one.access}
+                           for one in role(model.Array("prod", "x"), model.Config({}, {}, {}), everything=True).rights]},
     "luns": [{"name": "lun0", "volume": "kvmblk01", "serial": "ABCdef123456"}, {"name": "lun1", "volume": "kvmblk01"}],
     "namespaces": [{"name": "ns1", "volume": "kvmblk01", "uuid": NAMESPACE}],
     "igroups": [{"name": "shared", "initiators": ["iqn.1993-08.org.debian:01:host1", "iqn.1993-08.org.debian:01:host2"], "maps": ["lun0"]}],
