@@ -36,7 +36,8 @@ def judge_pool(pool: Pool, arrays: Dict[str, Array], clusters: Dict[str, Cluster
     if pool.snapshots.required and not pool.ontap:
         wrong("", "asks for required snapshots but names no array; set ontap = or required = no")
     if pool.snapshot_scope == "consistency-group" and pool.snapshots.lock_days:
-        wrong("snapshot-scope", "consistency-group excludes lock-days: ONTAP locks no snapshot of a group", False)
+        wrong("snapshot-scope", "consistency-group excludes lock-days, since ONTAP locks no snapshot of a group; "
+              "set lock-days = 0, or snapshot-scope = volume", False)
     if pool.boot.idle_timeout and pool.boot.mount != "automount":
         wrong("", "sets idle-timeout, which only means something with mount = automount", False)
     for option in filter(None, pool.options.split(",")):

@@ -372,3 +372,13 @@ def test_several_portals_of_a_pool_that_uses_one_are_told_and_used():
                    + "type = iscsi\niqn = iqn.x:y\n")
     assert list(loaded.config.pools) == ["p"]
     assert [problem.key for problem in loaded.problems] == ["portals"] and not loaded.problems[0].fatal
+
+
+def test_a_group_and_a_lock_exclude_each_other_and_the_pool_is_used_all_the_same():
+    text = ("[pools]\n[[p]]\nprotocol = nfs\nserver = 10.0.0.1\nexport = /p\nsnapshot-scope = consistency-group\n"
+            "[snapshots]\nlock-days = 7\n")
+    loaded = parse(text)
+    problem, = loaded.problems
+    assert list(loaded.config.pools) == ["p"] and not problem.fatal and problem.key == "snapshot-scope"
+    assert "excludes lock-days" in problem.reason and "set lock-days = 0, or snapshot-scope = volume" in problem.reason
+    assert parse(text.replace("lock-days = 7", "lock-days = 0")).problems == ()

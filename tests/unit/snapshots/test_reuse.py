@@ -171,6 +171,29 @@ def test_never_where_writes_may_leave_no_trace(site, kind):
     assert not site.start(0, **kind).reused and site.count == 2
 
 
+@pytest.mark.parametrize("reason", ["start", "migrate"])
+def test_an_arrival_and_a_resume_follow_the_same_rules(site, reason):
+    """A resume from managed save is a start; an arriving VM runs elsewhere, and what it wrote there since counts."""
+    first = site.start(0)
+    request = site.request(0)._replace(reason=reason)
+    outcome, = site.snapshotter.take([request], soon())
+    assert outcome.reused and outcome.name == first.name
+    write(f"{site.directory}/vm0.img")
+    outcome, = site.snapshotter.take([request], soon())
+    assert not outcome.reused and f"-{reason}-" in outcome.name and site.count == 2
+
+
+def test_a_vm_that_ran_on_another_host_in_between(site, client, pool, pocket, clock):
+    """Each host remembers its own snapshots only; the image tells the rest."""
+    mine = site.start(0)
+    other = Site(site.directory, client, pool, pocket, clock)
+    theirs = other.start(0)
+    assert theirs.name != mine.name and site.start(0).name == mine.name  # not written to: the first still holds it
+    write(f"{site.directory}/vm0.img")
+    assert site.start(0).name not in (mine.name, theirs.name) and site.start(1).reused
+    other.commands.close()
+
+
 def test_another_label_or_lock_is_another_snapshot(site):
     site.start(0)
     site.start(0, snapshots=Snapshots(label="daily"))
