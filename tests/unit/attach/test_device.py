@@ -48,6 +48,7 @@ def test_one_that_does_not_come_is_told_with_what_there_is(tmp_path):
 @pytest.mark.parametrize("make, wanted, said", [
     (("mke2fs", "-q", "-t", "ext4", "-F"), "ext4", ""),
     (("mke2fs", "-q", "-t", "ext4", "-F"), "xfs", "carries ext4"),
+    (("mkswap",), "ext4", "carries swap, but filesystem = ext4"),
     ((), "ext4", "no file system"),
     ((sys.executable, "-c", MBR), "ext4", "partition table"),
 ])
