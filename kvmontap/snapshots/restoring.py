@@ -94,6 +94,7 @@ class Restoring(Work):
         self._note(vm, REPLACING, several)
         for move in several:
             _replace(move)
+        _keep_names(several)
         self.forget()
 
     def name(
@@ -113,6 +114,7 @@ class Restoring(Work):
         try:
             for move in several:
                 os.rename(move.temporary, move.final)
+            _keep_names(several)
             define()
         except BaseException:
             finish(self, is_defined)
@@ -151,6 +153,7 @@ def _end(begun: Dict[str, Any], is_defined: Callable[[str], bool]) -> Tuple[str,
         for move in moves:
             if os.path.lexists(move.temporary):
                 _replace(move)
+        _keep_names(moves)
         return (f"finished the restore of VM {begun['vm']} that was interrupted",)
     if begun["phase"] == BRINGING:
         gone = [move.temporary for move in moves if os.path.lexists(move.temporary)]
@@ -165,6 +168,21 @@ def _end(begun: Dict[str, Any], is_defined: Callable[[str], bool]) -> Tuple[str,
             _remove(move.temporary)
             _remove(move.final)
     return tuple(f"took back what an interrupted restore had made for VM {new}" for new, _ in lost)
+
+
+def _keep_names(moves: Iterable[Move]) -> None:
+    """The new names are on the disk before the journal goes that tells of them; SMB has no such thing for a directory."""
+    for directory in sorted({os.path.dirname(move.final) for move in moves}):
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            continue
+        try:
+            os.fsync(descriptor)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
 
 
 def _mount_of(directory: str) -> str:

@@ -47,6 +47,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         for name, pool in GUESTS.items():
             host.vm.put(guest.disk(), f"/mnt/{pool}/{name}.img", mode=0o666)
             host.define(name, f"/mnt/{pool}/{name}.img")
+        host.run("sync")  # a snapshot holds nothing that is only in this host's memory
         yield Place(lab, host, array)
     finally:
         lab.close()
