@@ -88,7 +88,7 @@ REASONS: Dict[str, Reason] = {
         DEGRADED, "FC port {port} ({host}) has lost the targets {targets}", "check the zoning and the array's FC LIFs"
     ),
     "channel.missing": Reason(
-        DEGRADED, "{have} of {wanted} SMB channels to {server} are up{down}", "check the LIFs of that server and their networks"
+        DEGRADED, "{have} of {wanted} SMB channels to {server} are up", "check the LIFs of that server and their networks"
     ),
     "heartbeat.none": Reason(
         FAILED, "the file system on {target} has no heartbeat in cluster {cluster}", "systemctl status kvmontap-o2cb@{cluster}.service"

@@ -96,15 +96,18 @@ def read(root: str = "/") -> Tuple[Session, ...]:
 
 
 def channels(pool: Pool, root: str = "/") -> Tuple[Finding, ...]:
-    """The finding about channels that are missing; () for a pool without multichannel, and where the kernel tells nothing of its share."""
+    """The finding about channels without connection, or about a single one where several are asked for.
+
+    max-channels is no more than a bound: the kernel opens one channel to an interface of the server that does not do RSS.  () for a
+    pool without multichannel, and where the kernel tells nothing of its share."""
     if pool.max_channels < 2:
         return ()
     ours = [one for one in read(root) if any(_is_ours(share, pool) for share in one.shares)]
     best = max(ours, key=lambda one: one.up, default=None)
-    if best is None or best.up >= pool.max_channels:
+    if best is None or 1 < best.channels == best.up:
         return ()
-    down = f", {best.channels - best.up} without connection" if best.channels > best.up else ""
-    return (finding("channel.missing", server=best.hostname or best.address, have=best.up, wanted=pool.max_channels, down=down),)
+    wanted = best.channels if best.channels > 1 else pool.max_channels
+    return (finding("channel.missing", server=best.hostname or best.address, have=best.up, wanted=wanted),)
 
 
 def _is_ours(share: str, pool: Pool) -> bool:
