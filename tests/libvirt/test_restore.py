@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -219,6 +220,18 @@ def test_killed_while_the_array_works(site):
     assert site.files() == ["g.img"] and site.image.read_bytes() == OLD
 
 
+
+
+def test_interrupted_it_says_so_and_leaves_the_disks_alone(site):
+    fault = site.array.faults.add("silent", "POST", "*/file/clone")
+    command = site.command("restore", "g", "--from", site.snapshot, "--yes")
+    with subprocess.Popen(command, cwd=tree.ROOT, env=site.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as it:
+        wait(lambda: fault.hits, 60)
+        it.send_signal(signal.SIGINT)
+        said = it.communicate(timeout=60)[1]
+    assert it.returncode == 1 and "interrupted" in said and "kvmontap tidy" in said and "Traceback" not in said, said
+    assert site.image.read_bytes() == NEW and site.files() == ["g.img"]
+    assert site.plain("tidy").returncode == 0 and not site.left()
 
 
 # -- clone
