@@ -148,6 +148,19 @@ def test_delete(run, pocket):
     assert "hourly.1 on volume kvmnfs01 is not one of kvmontap's" in done.stderr and "no volume holds a snapshot gone" in done.stderr
 
 
+def test_delete_takes_the_snapshot_of_a_group_from_all_of_its_volumes(run, pocket):
+    """Also from those that no pool lies on."""
+    pocket.change(add={"consistency_groups": [{"name": "cg", "svm": "svm_kvm", "volumes": ["kvmnfs01", "kvmnfs02", "vault"]}]})
+    scope = "[[whole]]\nprotocol = nfs\nserver = 192.0.2.11\nexport = /kvmnfs01\ntarget = /mnt/kvmontap-test-never-mounted-4\n" \
+            "ontap = prod\nsnapshot-scope = consistency-group\n"
+    done = run("create", "--pool", "whole", "--json", conf=scope)
+    name, = {one["snapshot"] for one in json.loads(done.stdout)}
+    assert [names(pocket, volume) for volume in ("kvmnfs01", "kvmnfs02", "vault")] == [{name}] * 3
+    assert {row["group"] for row in json.loads(run("list", "--json", name, conf=scope).stdout)} == set(pocket.state.groups)
+    done = run("delete", "--yes", name, conf=scope)
+    assert done.returncode == 0 and not any(names(pocket, volume) for volume in ("kvmnfs01", "kvmnfs02", "vault")), done.stderr
+
+
 @pytest.mark.parametrize("answer, gone", [(b"y\n", True), (b"n\n", False), (b"\n", False)])
 def test_delete_asks_on_a_terminal(run, pocket, answer, gone):
     one, = plant(pocket, (1, {}))

@@ -303,6 +303,25 @@ def test_twenty_starts_on_one_volume_take_at_most_two_snapshots(pocket, request_
     assert sum(one.shared for one in outcomes) >= 18
 
 
+def test_twenty_starts_on_the_same_two_volumes_take_at_most_two_sets(pocket, request_of):
+    pairs = [[request_of(domain=vm(number), volume=volume) for volume in ("kvmnfs01", "kvmnfs02")] for number in range(20)]
+    pocket.change(array={"job_seconds": 0.5})
+    snapshotter, outcomes, ready = Snapshotter(), [None] * 20, threading.Barrier(20)
+
+    def work(number):
+        ready.wait()
+        outcomes[number] = snapshotter.take(pairs[number], soon(30))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(one.finding is None and one.name == two.name for one, two in outcomes)
+    there = [{one.name for one in snapshots(pocket, volume)} for volume in ("kvmnfs01", "kvmnfs02")]
+    assert there[0] == there[1] and len(there[0]) <= 2
+
+
 def test_nobody_joins_a_snapshot_that_is_under_way(pocket, request_of):
     first, second = request_of(domain=vm(1)), request_of(domain=vm(2))
     pocket.faults.add("slow", "POST", seconds=0.5)
