@@ -102,7 +102,10 @@ def mount(filesystem: str, path: str, where: str) -> None:
     """Mounts the copy read-only; raises DeviceError."""
     options = {"xfs": "ro,nouuid,nodev,nosuid,noexec"}.get(filesystem, "ro,nodev,nosuid,noexec")
     os.makedirs(where, 0o700, exist_ok=True)
-    _run((MOUNT, "-t", filesystem, "-o", options, path, where), SECONDS * 4, "it cannot be mounted")
+    done = call((MOUNT, "-t", filesystem, "-o", options, path, where), SECONDS * 4)
+    if done.code:
+        first = next((line for line in done.err.splitlines() if line.strip()), done.why)  # its last one only names dmesg
+        raise DeviceError(f"the copy cannot be mounted: {first.strip()}")
 
 
 def unmount(where: str) -> bool:
