@@ -36,10 +36,12 @@ def parser() -> argparse.ArgumentParser:
     arguments.work(_command, commands)
     looking.add(_command, commands)
 
-    one = _command(commands, "provision", "tell whether a block pool's device is empty, and the commands that format it; changes nothing")
+    one = _command(commands, "provision", "tell whether a block pool's device is empty, and format, mount and define it with --do")
     one.add_argument("pool", metavar="POOL", help="the pool, already attached")
     one.add_argument("--slots", type=int, default=0, metavar="N",
                      help="ocfs2: how many hosts can mount it at once; as many as the cluster has nodes unless said")
+    one.add_argument("--do", action="store_true", help="run the commands on this host; before it formats, the pool's name is asked for")
+    one.add_argument("--yes", action="store_true", help="with --do: do not ask")
     one.add_argument("--json", action="store_true", help="print JSON")
     one.set_defaults(action="provision", function="provision")
 

@@ -1,19 +1,21 @@
-"""`kvmontap provision`: whether a block pool's device is empty, and the commands that format it.  Changes nothing."""
+"""`kvmontap provision`: whether a block pool's device is empty, the commands that format it, and with --do their execution here."""
 
 import argparse
 import json
 import sys
+from typing import Callable, List, Tuple
 
 from kvmontap.config import load
 from kvmontap.host import contents
-from kvmontap.provision.formatting import REFUSED, Plan, plan, unfit
+from kvmontap.model import Pool
+from kvmontap.provision.formatting import DONE, FORMAT, REFUSED, SHARED, Plan, plan, unfit
 from kvmontap.units.block import device_path
 
 _PATIENCE = 20.0  # seconds for all reading of the device
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """1 where the device must not be formatted, or nobody can know."""
+    """1 where the device must not be formatted, nobody can know, nobody agreed, or a command failed."""
     loaded = load(arguments.config)
     name = arguments.pool
     pool = loaded.config.pools.get(name)
@@ -24,11 +26,62 @@ def run(arguments: argparse.Namespace) -> int:
     cluster = loaded.config.clusters.get(pool.cluster)
     why = unfit(pool, cluster, arguments.slots)
     if why:
-        made = Plan(name, REFUSED, "", why)
-    else:
-        made = plan(pool, cluster, contents.device(device_path(pool), contents.within(_PATIENCE)), arguments.slots)
-    _show(made, arguments.json)
-    return int(made.state == REFUSED)
+        _show(Plan(name, REFUSED, "", why), arguments.json)
+        return 1
+
+    def look() -> contents.Contents:
+        return contents.device(device_path(pool), contents.within(_PATIENCE))
+
+    def planned(found: contents.Contents) -> Plan:
+        return plan(pool, cluster, found, arguments.slots)
+
+    made = planned(look())
+    if not arguments.do or made.state == REFUSED:
+        _show(made, arguments.json)
+        return int(made.state == REFUSED)
+    if not _agreed(made, arguments.yes):
+        return 1
+    return _do(made, pool, look, planned, arguments.json)
+
+
+def _agreed(made: Plan, yes: bool) -> bool:
+    """Whether somebody has said it a second time, --do being the first; mounting what is formatted already needs no second time."""
+    if made.state == DONE or yes:
+        return True
+    if not sys.stdin.isatty():
+        print(f"kvmontap: nobody can be asked here; say --yes if {made.device} is to be formatted", file=sys.stderr)
+        return False
+    print(f"{made.device} {made.reason}.\nTo be run: {made.steps[0].text}\nWhat another host has on it cannot be seen from here. "
+          f"Type the name of the pool ({made.pool}) to format it: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() == made.pool:
+        return True
+    print("kvmontap: nothing was formatted", file=sys.stderr)
+    return False
+
+
+def _do(made: Plan, pool: Pool, look: Callable, planned: Callable, as_json: bool) -> int:
+    from kvmontap.provision.doing import CannotDo, carry_out  # late: looking runs nothing
+
+    done: List[Tuple[str, str]] = []
+    failed = ""
+    try:
+        for step, said in carry_out(made, pool, look, planned):
+            done.append((step.text, said))
+            if not as_json:
+                print(f"done: {step.text}")
+    except CannotDo as error:
+        failed = str(error)
+    if as_json:
+        told = {"pool": made.pool, "state": made.state, "device": made.device, "done": [text for text, _ in done], "failed": failed or None}
+        json.dump(told, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    elif not failed and made.state == FORMAT and pool.filesystem in SHARED:
+        print("on every other host, with the same file:")
+        for step in made.steps[1:]:
+            print(f"  {step.text}")
+    if failed:
+        print(f"kvmontap: {failed}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _show(made: Plan, as_json: bool) -> None:
