@@ -1,4 +1,4 @@
-"""`kvmontap provision`: whether a block pool's device is empty, the commands that format it, and with --do their execution here."""
+"""`kvmontap provision` of a block pool: whether its device is empty, the commands that format it, and with --do their execution here."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from typing import Callable, List, Tuple
 
 from kvmontap.config import load
 from kvmontap.host import contents
-from kvmontap.model import Pool
+from kvmontap.model import NFS, Pool
 from kvmontap.provision.formatting import DONE, FORMAT, REFUSED, SHARED, Plan, plan, unfit
 from kvmontap.units.block import device_path
 
@@ -23,6 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
         known = "its section is wrong (run: kvmontap check)" if name in loaded.broken else f"there is no such pool in {arguments.config}"
         print(f"kvmontap: {name}: {known}", file=sys.stderr)
         return 1
+    if pool.protocol == NFS:
+        from kvmontap.cli import nfsprovision  # late: it asks the array
+
+        return nfsprovision.provision(pool, loaded.config, arguments)
     cluster = loaded.config.clusters.get(pool.cluster)
     why = unfit(pool, cluster, arguments.slots)
     if why:

@@ -1,14 +1,14 @@
 """Asks the arrays what the doctor judges.  An edge: reads only; what the account may not read is said, not an error."""
 
-import socket
 import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from kvmontap.array import ArrayError, Client, Clients, VolumeRef, look, standing
 from kvmontap.array.answers import AnswerError, one_line, text
 from kvmontap.array.luns import Held, holder
 from kvmontap.doctor import onarray
 from kvmontap.doctor.advice import Advice
+from kvmontap.host import route
 from kvmontap.host.identity import Identity
 from kvmontap.model import DEGRADED, HEALTHS, NFS, NVME, Config, Pool
 
@@ -87,7 +87,7 @@ class Inquiry:
         filters = {"svm.uuid": ref.svm_uuid} if ref.svm_uuid else {"svm.name": ref.svm}
         for record in self.client.records("ExportPolicy", ("name", "rules", "svm.name"), self._until(), name=policy,
                                           **filters) if policy else ():
-            yield from onarray.export(record, pool, own_addresses(pool.server), ref.name)
+            yield from onarray.export(record, pool, route.own_addresses(pool.server), ref.name)
 
     def _maps(self, pool: Pool, ref: VolumeRef) -> Iterator[Advice]:
         held = holder(self.client, pool, {"svm.name": ref.svm}, self._until())
@@ -123,17 +123,3 @@ class Inquiry:
         except AnswerError as error:
             self.advice.append(Advice(SIDE, "array.silent", f"{what}: {one_line(str(error))}", "kvmontap status", pools))
         return True
-
-
-def own_addresses(servers: Sequence[str]) -> Tuple[str, ...]:
-    """The addresses by which this host reaches each of `servers`, as the routing has it; nothing is sent."""
-    found: Dict[str, None] = {}
-    for server in servers:
-        try:
-            family, kind, proto, _, address = socket.getaddrinfo(server, 2049, type=socket.SOCK_DGRAM)[0]
-            with socket.socket(family, kind, proto) as probe:
-                probe.connect(address)
-                found[probe.getsockname()[0]] = None
-        except (OSError, UnicodeError):
-            continue
-    return tuple(found)

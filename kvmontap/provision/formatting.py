@@ -4,7 +4,7 @@ import shlex
 from typing import NamedTuple, Optional, Tuple
 
 from kvmontap.host.contents import Contents
-from kvmontap.model import FC, ISCSI, NVME, Cluster, Pool
+from kvmontap.model import FC, FILE_PROTOCOLS, ISCSI, NVME, Cluster, Pool
 from kvmontap.units.block import FILESYSTEMS, attach_unit, device_path
 from kvmontap.units.escape import path_unit
 
@@ -64,7 +64,7 @@ def plan(pool: Pool, cluster: Optional[Cluster], found: Contents, slots: int = 0
     if kinds == [pool.filesystem]:
         label = found.signatures[0].label
         named = f" (label {label})" if label else ""
-        return Plan(pool.name, DONE, device, f"holds {pool.filesystem}{named} already, nothing is to be formatted", _use(pool))
+        return Plan(pool.name, DONE, device, f"holds {pool.filesystem}{named} already, nothing is to be formatted", use_steps(pool))
     if kinds:
         shown = ", ".join(f"{one.type} (label {one.label})" if one.label else one.type for one in found.signatures)
         return Plan(pool.name, REFUSED, device, f"holds {shown}: it is not formatted. Is it the device that you mean?")
@@ -76,7 +76,7 @@ def plan(pool: Pool, cluster: Optional[Cluster], found: Contents, slots: int = 0
                     "are all zeros")
     reason = f"is empty ({_size(found.size)}): no signature, its first and last MiB are zeros"
     return Plan(pool.name, FORMAT, device, reason,
-                (Step("one host", _mkfs(pool, cluster, device, slots)),) + _use(pool))
+                (Step("one host", _mkfs(pool, cluster, device, slots)),) + use_steps(pool))
 
 
 def _mkfs(pool: Pool, cluster: Optional[Cluster], device: str, slots: int) -> Tuple[str, ...]:
@@ -92,8 +92,9 @@ def _mkfs(pool: Pool, cluster: Optional[Cluster], device: str, slots: int) -> Tu
     return (f"mkfs.{pool.filesystem}",) + own + label + (device,)
 
 
-def _use(pool: Pool) -> Tuple[Step, ...]:
-    hosts = "every host" if pool.filesystem in SHARED else "one host"
+def use_steps(pool: Pool) -> Tuple[Step, ...]:
+    """What mounts a pool and gives it to libvirt."""
+    hosts = "every host" if pool.filesystem in SHARED or pool.protocol in FILE_PROTOCOLS else "one host"
     return (Step(hosts, ("systemctl", "daemon-reload")), Step(hosts, ("systemctl", "start", path_unit(pool.target, "mount"))),
             Step(hosts, ("kvmontap", "pool", "apply")))
 

@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Callable, NamedTuple, Optional
 
 from .exchange import ApiError
-from .rooms import clones, cluster, files, groups, metrocluster, mirrors, network, records, san, snapshots, svm, volumes
+from .rooms import clones, cluster, files, groups, making, metrocluster, mirrors, network, records, san, snapshots, svm, volumes
 
 _SNAPSHOTS = "/api/storage/volumes/{volume.uuid}/snapshots"
 _TRANSFERS = "/api/snapmirror/relationships/{relationship.uuid}/transfers"
@@ -36,7 +36,7 @@ ROUTES = (
     Route("GET", "/api/storage/snaplock/compliance-clocks", records.list_clocks),
     Route("GET", "/api/storage/volumes", volumes.list_volumes),
     Route("GET", "/api/storage/volumes/{uuid}", volumes.get_volume),
-    Route("POST", "/api/storage/volumes", clones.post_volume),
+    Route("POST", "/api/storage/volumes", making.post_volume),
     Route("PATCH", "/api/storage/volumes/{uuid}", clones.patch_volume),
     Route("DELETE", "/api/storage/volumes/{uuid}", clones.delete_volume),
     Route("GET", _SNAPSHOTS, snapshots.list_snapshots),
@@ -67,6 +67,7 @@ ROUTES = (
     Route("GET", "/api/snapmirror/relationships", records.list_relationships),
     Route("POST", _TRANSFERS, mirrors.post_transfer),
     Route("GET", "/api/protocols/nfs/export-policies", records.list_policies),
+    Route("POST", "/api/protocols/nfs/export-policies", making.post_policy),
     Route("GET", "/api/protocols/cifs/shares", records.list_shares),
     Route("GET", "/api/protocols/cifs/sessions", records.list_smb_sessions),
     Route("GET", "/api/protocols/nfs/connected-clients", records.list_nfs_clients),

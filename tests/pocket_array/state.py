@@ -202,6 +202,7 @@ class State:
         self.group_comments = True  # whether a volume's snapshot has the comment of its group's
         self.compliance_lag = 0.0
         self.aggregates: dict = {}
+        self.made_policies: set = set()  # (UUID of the SVM, name) of those that no volume need have
         self.export_policies: dict = {}  # name -> rules, for those that do not let everybody in
         self.san = San()
         self.nfs_clients: list = []

@@ -142,6 +142,7 @@ def list_policies(call: Call) -> Answer:
                 for each in call.state.volumes.values()
                 if call.sees(each.svm)
             }
+            | {(svm, name) for svm, name in call.state.made_policies if call.sees(call.state.svms[svm])}
         )
         rows = [
             {

@@ -33,7 +33,7 @@ def test_json(conf):  # noqa: F811
 
 def test_pools_that_are_not_for_it(conf):  # noqa: F811
     path = conf(SOUND)
-    assert "a: its protocol is nfs" in kvmontap("provision", "a", "--config", path).stderr
+    assert "a: its protocol is nfs, and no ontap = names its array" in kvmontap("provision", "a", "--config", path).stderr
     done = kvmontap("provision", "b", "--config", path)
     assert done.returncode == 1 and f"b: there is no such pool in {path}" in done.stderr
     assert kvmontap("provision", "--config", path).returncode == 2
