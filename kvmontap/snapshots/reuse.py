@@ -140,8 +140,11 @@ class Reuse:
     def after(self, key: Hashable, name: str, pool: Pool, taken: Optional[Tuple[Prints, float]]) -> None:
         """The snapshot `name` has been made as `pool` wants it, after before() gave `taken`."""
         if taken is not None:
+            prints, began = taken
             with self._lock:
-                self._entries[key] = (_Entry(name, *taken, _what(pool)), *self._entries.get(key, ())[: _REMEMBERED - 1])
+                earlier = self._entries.get(key, ())[: _REMEMBERED - 1]
+                kept = _sharing(prints, earlier[0].prints) if earlier else prints
+                self._entries[key] = (_Entry(name, kept, began, _what(pool)), *earlier)
 
     def forget(self, names: Iterable[str]) -> None:
         """These snapshots are gone."""
@@ -158,6 +161,12 @@ class Reuse:
             self._commands.kill(key, answer)
         # 1: a file went away meanwhile; those that were read were read.
         return parse(answer.output) if answer.state == command.ANSWERED and answer.status in (0, 1) else None
+
+
+def _sharing(prints: Prints, earlier: Prints) -> Prints:
+    """The same prints, with the objects of `earlier` for what has not changed: of most files nothing has."""
+    paths = {path: path for path in earlier}
+    return {paths.get(path, path): earlier[path] if earlier.get(path) == one else one for path, one in prints.items()}
 
 
 def _numbered(argv: Tuple[str, ...], number: int) -> Tuple[str, ...]:

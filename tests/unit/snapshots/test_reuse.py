@@ -297,6 +297,19 @@ def test_fifty_vms_on_two_volumes_cost_two_snapshots(tmp_path, client, pool, poc
     two.commands.close()
 
 
+def test_what_is_remembered_of_unchanged_files_is_remembered_once(site):
+    """A pool of many files costs its memory once, not for each of the snapshots that are remembered."""
+    for _ in range(6):
+        write(f"{site.directory}/vm0.img")
+        site.start(0)
+    (held,) = site.reuse._entries.values()
+    assert len(held) == module._REMEMBERED
+    for number, count in ((0, len(held)), (1, 1)):
+        path = f"{site.directory}/vm{number}.img"
+        assert len({id(entry.prints[path]) for entry in held}) == count
+        assert len({id(next(one for one in entry.prints if one == path)) for entry in held}) == 1
+
+
 def test_what_stat_prints():
     line = "65024 5312003 3771 1795423581.727658378 1795423581.727658378 81a4 /a b\0#7\0"
     assert parse(line) == {"/a b": Print(65024, 5312003, 3771, "1795423581.727658378", "1795423581.727658378")}
