@@ -54,6 +54,7 @@ class Pools:
         self._healths: Dict[str, PoolHealth] = {}
         self._tried: Dict[str, Backoff] = {}
         self._ours: Set[str] = set()  # those that we are stopping
+        self._others: Dict[str, str] = {}  # of other names, that lie on a pool of ours and that we stopped: the name of that
 
     def waiting(self, name: str) -> bool:
         """Whether a pool is still to be started in libvirt."""
@@ -132,6 +133,8 @@ class Pools:
             self._ours.discard(name)
             raise
         self._note(self._away, pool.name, True)
+        if name != pool.name:
+            self._others[name] = pool.name
         self._edges.tell(Line(report.WARNING, f"libvirt's pool {name} is stopped; {said}", fields))
 
     def _was_left(self, name: str) -> None:
@@ -175,6 +178,11 @@ class Pools:
         fields = {"MESSAGE_ID": report.POOL_STARTED, "KVMONTAP_POOL": pool.name}
         if started:
             self._edges.tell(Line(report.NOTICE, f"pool {pool.name} is started in libvirt: its storage is back", fields))
+        for name in [name for name, ours in self._others.items() if ours == pool.name]:
+            del self._others[name]
+            state = connection.pool(name)
+            if state is not None and not state.active:
+                connection.start(name)
         for change in wrong:
             self._edges.tell(Line(report.WARNING, str(change), {**fields, "MESSAGE_ID": report.LEFT}))
 

@@ -1,5 +1,6 @@
 """kvmontapd in its sandbox brings back what failed at boot, through a real systemd and libvirt, and leaves alone what was stopped."""
 
+import re
 import subprocess
 
 from tests.boot.machine import wait
@@ -46,6 +47,9 @@ def test_a_mount_that_failed_is_tried_again_and_its_pool_started(host, tmp_path)
         assert told(host, f"pool away01: {MOUNT} is started again") and told(host, "pool away01 is started in libvirt")
         explained = host.output("journalctl", "-b", "-x", "-u", "kvmontapd", "KVMONTAP_UNIT=" + MOUNT)
         assert "not one that somebody has stopped" in explained
+
+        status = host.path(f"/proc/{host.show('kvmontapd.service', 'MainPID')['MainPID']}/status").read_text()
+        assert int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) < 60 * 1024  # connected to libvirt
 
         # What an administrator stops stays so, and its directory takes no files.
         guarded = len(host.journal("-b", "_PID=1", "UNIT=kvmontap-mountpoints.service", "JOB_TYPE=reload", "JOB_RESULT=done"))

@@ -225,6 +225,22 @@ def test_a_vm_that_somebody_paused_stays_paused(site):
     assert host.state("held") == "paused" and "goes on" not in host.log()
 
 
+def test_a_pool_that_libvirt_mounts_is_told_about_and_left_alone(site):
+    """Its stop would unmount what lies there, which is not ours to unmount."""
+    host = site.host
+    host.put("/usr/sbin/mount.nfs", '#!/bin/sh\nexec mount -i -t tmpfs "$1" "$2"\n', 0o755)  # another file system than the pool's
+    host.put(CONF, "[pools]\n[[net01]]\nprotocol = nfs\ntype = netfs\nserver = 192.0.2.1\nexport = /net01\ntarget = /mnt/net01\n")
+    host.path("/mnt/net01").mkdir()
+    host.put("/root/net.xml", "<pool type='netfs'><name>net01</name><source><host name='192.0.2.1'/><dir path='/net01'/>"
+             "<format type='nfs'/></source><target><path>/mnt/net01</path></target></pool>")  # fmt: skip
+    host.virsh("pool-define", "/root/net.xml")
+    host.start_daemon()
+    wait(lambda: host.path("/run/kvmontap/greeted").exists())
+    host.virsh("pool-start", "net01")
+    wait(lambda: "the pool is left alone, because stopping it would unmount what is there" in host.log())
+    assert "running" in host.virsh("pool-info", "net01").stdout and " /mnt/net01 tmpfs " in host.path("/proc/1/mounts").read_text()
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "*/storage/volumes*"), ("POST", "*/snapshots*")])
 def test_a_daemon_killed_in_the_middle_of_a_check_or_a_snapshot(host, array, configure, method, path):
     """The hook that waits for it does the work itself: the VM starts, and the array holds a snapshot of before."""

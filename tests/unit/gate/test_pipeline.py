@@ -271,3 +271,24 @@ def test_twenty_starts_at_once(host):
         thread.join()
     assert len(verdicts) == 20 and all(said.allow and said.snapshots for said in verdicts)
     assert 1 <= len(host.snapshots()) <= 20
+
+
+def test_what_the_daemon_remembers_of_an_array_never_refuses_nor_hides_why(host):
+    """Good news serves further starts; where the mount is found bad, the array is asked again, and explains it."""
+    lasting = pipeline(host.pipeline.current, str(host.tmp_path / "run"), host.prober, lasting=True)
+    host.configure(snapshots="before = none")
+
+    def ask():
+        return lasting.handle(Event("vm1", "prepare"), host.xml(), time.monotonic())
+
+    assert ask().allow
+    asked = len(host.pocket.log.entries("GET"))
+    assert ask().allow and len(host.pocket.log.entries("GET")) == asked
+    host.pocket.change(volumes={"kvmnfs01": {"state": "offline"}})
+    del host.mounted[0]
+    refused = ask()
+    assert not refused.allow and refused.code == "volume.offline", refused
+    host.pocket.change(volumes={"kvmnfs01": {"state": "online"}})
+    host.mounted[0] = "/kvmnfs01"
+    assert ask().allow
+    lasting.clients.close()
