@@ -31,3 +31,10 @@ def test_pools_made_with_virsh_become_sections_and_stay_what_they_are(host, shar
     rows = {row["pool"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["vms"]["autostart"] is True and rows["isos"]["autostart"] is False
     assert "another" not in rows["vms"]["remark"] and "mount options" in rows["isos"]["remark"]
+    # What doctor and graph make of a VM as this libvirt describes it.
+    host.define("web1", host.image("/mnt/vms/web1.img"))
+    main(["doctor", "--config", conf, "--connect", uri, "--json"])
+    told = [one for one in json.loads(capsys.readouterr().out)["advice"] if one["side"] == "libvirt"]
+    assert [(one["check"], one["pools"]) for one in told] == [("vm.cache", ["vms"])] and "the default" in told[0]["text"]
+    assert main(["graph", "--config", conf, "--connect", uri]) == 0
+    assert '"0:vm web1" -> "0:pool vms"' in capsys.readouterr().out
