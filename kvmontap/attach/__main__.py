@@ -72,13 +72,13 @@ def start(kind: str, name: str) -> None:
         device.announce(found)
         iscsi.start(found, deadline)
         path = device.wait(found, deadline, lambda: iscsi.rescan(found), lambda: iscsi.found(found))
-        if found.type == "mpath":
-            device.map_all(found, iscsi.disks(found))
     else:
         device.announce(found)
         if found.protocol == FC:
             fc.start(found, deadline)
         path = device.wait(found, deadline, fc.rescan, fc.found)
+    if found.type == "mpath":
+        device.map_all(found, iscsi.disks(found) if found.protocol == ISCSI else fc.disks())
     device.judge(found, path)
     lvm.used(found, path)
     say(f"pool {name}: {path or 'what its portals show'} is there after {time.monotonic() - began:.1f} s")

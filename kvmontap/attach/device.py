@@ -23,6 +23,8 @@ def announce(pool: Pool) -> None:
     """Tell multipath that this LUN is its own, even while there is only one path: by itself it waits for the second one."""
     if pool.wwid and os.path.exists(MULTIPATH):
         _enter(pool.name, pool.wwid)
+        # One that is there already, as over Fibre Channel, it has left alone, and does not look at again.
+        map_all(pool, san.disks_of(pool.wwid))
 
 
 def map_all(pool: Pool, disks: Sequence[str]) -> None:
@@ -31,7 +33,7 @@ def map_all(pool: Pool, disks: Sequence[str]) -> None:
         wwid = san.wwid_of(disk)
         if wwid and san.multipath(wwid) is None:
             _enter(pool.name, wwid)
-            call((MULTIPATH, "-v0", f"/dev/{disk}"), 20.0)
+            call((MULTIPATH, "-v0", f"/dev/{disk}"), 40.0)
 
 
 def _enter(pool: str, wwid: str) -> None:

@@ -46,12 +46,18 @@ def rescan(root: str = "/") -> None:
 
 
 def found(root: str = "/") -> Tuple[str, ...]:
-    """The WWIDs of every SCSI disk of this host."""
+    """The WWIDs that this host sees over Fibre Channel."""
+    return san.luns(disks(root), root)
+
+
+def disks(root: str = "/") -> Tuple[str, ...]:
+    """The disks behind the ports of a fabric: sda, sdb."""
+    base = os.path.join(root, "sys/block")
     try:
-        names = os.listdir(os.path.join(root, "sys/block"))
+        names = sorted(os.listdir(base))
     except OSError:
         return ()
-    return san.luns((name for name in sorted(names) if name.startswith("sd")), root)
+    return tuple(name for name in names if name.startswith("sd") and "/rport-" in os.path.realpath(os.path.join(base, name)))
 
 
 def _write(path: str, text: str) -> None:
