@@ -48,6 +48,9 @@ def needs_namespaces() -> str:
 
 
 MAKE_TREE = ("mmdebstrap", "dpkg-dev", "debhelper", "dh-python", "fakeroot")
+# The three families of packages, and what looks into them.
+BUILD = ("dpkg-dev", "debhelper", "dh-python", "go-md2man", "python3-pip", "rpm", "rpmlint", "makepkg", "pacman-package-manager",
+         "libarchive-tools", "zstd", "fakeroot", "lintian")
 LAYERS: Dict[str, Layer] = {
     "unit": Layer(("tests/unit",), ("openssl", "fuse3", "qemu-utils", "btrfs-progs", "e2fsprogs", "autofs", "zsh",
                                    "fish", "prometheus", "graphviz"), anywhere, 2),

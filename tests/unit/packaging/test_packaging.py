@@ -43,7 +43,11 @@ def test_no_script_stops_a_mount_or_libvirt():
             assert not re.search(r"umount|\.mount\b|virsh|(stop|restart)\b.*(virt\w*d)\b", line.partition("#")[0]), line
 
 
-@pytest.mark.parametrize("script", ["kvmontap.postinst", "kvmontap.prerm", "kvmontap.postrm", "../build", "../install"])
+SCRIPTS = ("kvmontap.postinst", "kvmontap.prerm", "kvmontap.postrm", "../build", "../install", "../bin/package-script",
+           "../arch/kvmontap.install")  # fmt: skip
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_plain_sh(script):
     done = subprocess.run(["dash", "-n", DEBIAN / script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -56,6 +60,8 @@ def test_the_changelog_has_the_version_of_the_program():
 def test_each_bundled_library_is_pinned_and_has_its_terms_told():
     pins = WHEELS["pins"]((ROOT / "packaging" / "vendor.txt").read_text())
     names = {line.split("==")[0].replace("-", "_") for line in pins.values()}
+    older = WHEELS["pins"]((ROOT / "packaging" / "vendor-3.9.txt").read_text(), "vendor-3.9.txt")
+    assert {line.split("==")[0].replace("-", "_") for line in older.values()} <= names
     assert {"netapp_ontap", "requests", "urllib3", "marshmallow"} <= names
     told = set(re.findall(r"vendor/(\w+)\*", (DEBIAN / "copyright").read_text()))
     assert names == told
@@ -84,7 +90,7 @@ def test_a_wheel_with_other_contents_does_not_count_as_there(tmp_path):
     assert WHEELS["cached"](tmp_path) == {hashlib.sha256(b"good").hexdigest(): tmp_path / "a-1-py3-none-any.whl"}
 
 
-@pytest.mark.parametrize("arguments", [[], ["deb"], ["rpm", "/nowhere"], ["deb", "a", "b", "c"]])
+@pytest.mark.parametrize("arguments", [[], ["deb"], ["tgz", "/tmp"], ["deb", "a", "b", "c"]])
 def test_build_tells_its_usage(arguments):
     done = subprocess.run([ROOT / "packaging" / "build", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.startswith("usage: packaging/build deb OUTDIR")
+    assert done.returncode == 2 and done.stderr.startswith("usage: packaging/build deb|rpm|arch OUTDIR")

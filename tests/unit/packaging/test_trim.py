@@ -77,7 +77,8 @@ def test_what_is_named_stays_and_the_indexes_name_nothing_else(tmp_path):
         "'Cluster' : 'netapp_ontap.resources.cluster:Cluster',\n",
         "resources/volume.py": 'Nested(lambda: lazy("netapp_ontap.models.space", "Space"))\n',
         "resources/cluster.py": "",
-        "models/__init__.py": '"""Prose."""\nfrom netapp_ontap.models.space import Space\nfrom netapp_ontap.models.node import Node\n',
+        "models/__init__.py": '"""Prose."""\nfrom netapp_ontap.models.space import Space\nfrom netapp_ontap.models.node import Node\n'
+        '__all__ = [\n    "Space",\n    "Node",\n]\n',
         "models/space.py": 'Nested("netapp_ontap.models.deep.DeepSchema")\n# netapp_ontap.models.absent\n',
         "models/deep.py": 'Nested("netapp_ontap.resources.volume.VolumeSchema")\n',
         "models/node.py": "",
@@ -89,7 +90,8 @@ def test_what_is_named_stays_and_the_indexes_name_nothing_else(tmp_path):
     assert {str(path.relative_to(client)) for path in client.rglob("*.py")} == {
         "resources/__init__.py", "resources/volume.py", "models/__init__.py", "models/space.py", "models/deep.py"}
     assert (client / "resources/__init__.py").read_text() == "'Volume' : 'netapp_ontap.resources.volume:Volume',\n"
-    assert (client / "models/__init__.py").read_text() == '"""Prose."""\nfrom netapp_ontap.models.space import Space\n'
+    kept = '"""Prose."""\nfrom netapp_ontap.models.space import Space\n__all__ = [\n    "Space",\n]\n'
+    assert (client / "models/__init__.py").read_text() == kept
 
 
 def test_words_of_the_code_are_strings_and_attributes(tmp_path):
