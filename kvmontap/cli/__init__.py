@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--size", default="", metavar="SIZE", help="nfs: how large the volume is to be, 500G for example")
     one.add_argument("--aggregate", default="", metavar="NAME", help="nfs: the aggregate that the volume is made on")
     one.add_argument("--client", action="append", default=[], metavar="ADDRESS",
-                     help="nfs: a host or network that may mount it, in place of this host's own addresses; may be given several times")
+                     help="nfs: a host or network that may mount it, in place of this host's own addresses; block: another host's IQN, "
+                     "WWPN or NQN, beside this one's; may be given several times")
     one.add_argument("--slots", type=int, default=0, metavar="N",
                      help="ocfs2: how many hosts can mount it at once; as many as the cluster has nodes unless said")
     one.add_argument("--do", action="store_true", help="run the commands on this host; before it formats, the pool's name is asked for")

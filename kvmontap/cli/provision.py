@@ -39,13 +39,31 @@ def run(arguments: argparse.Namespace) -> int:
     def planned(found: contents.Contents) -> Plan:
         return plan(pool, cluster, found, arguments.slots)
 
-    made = planned(look())
+    found = look()
+    if found.missing and pool.ontap:
+        from kvmontap.cli import mapprovision  # late: it asks the array
+
+        if not mapprovision.provision(pool, loaded.config, arguments):
+            return 1
+        found = _attached(pool, look) if arguments.do else found
+    made = planned(found)
     if not arguments.do or made.state == REFUSED:
         _show(made, arguments.json)
         return int(made.state == REFUSED)
     if not _agreed(made, arguments.yes):
         return 1
     return _do(made, pool, look, planned, arguments.json)
+
+
+def _attached(pool: Pool, look: Callable[[], contents.Contents]) -> contents.Contents:
+    """The device, after its unit has been started: that waits for it."""
+    from kvmontap.provision.doing import CannotDo, attach
+
+    try:
+        attach(pool)
+    except CannotDo as error:
+        print(f"kvmontap: {error}", file=sys.stderr)
+    return look()
 
 
 def _agreed(made: Plan, yes: bool) -> bool:

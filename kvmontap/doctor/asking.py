@@ -3,13 +3,13 @@
 import time
 from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from kvmontap.array import ArrayError, Client, Clients, VolumeRef, look, standing
+from kvmontap.array import ArrayError, Client, Clients, VolumeRef, look, maps, standing
 from kvmontap.array.answers import AnswerError, one_line, text
 from kvmontap.array.luns import Held, holder
 from kvmontap.doctor import onarray
 from kvmontap.doctor.advice import Advice
 from kvmontap.host import route
-from kvmontap.host.identity import Identity
+from kvmontap.host.identity import Identity, names
 from kvmontap.model import DEGRADED, HEALTHS, NFS, NVME, Config, Pool
 
 SIDE = onarray.SIDE
@@ -93,22 +93,9 @@ class Inquiry:
         held = holder(self.client, pool, {"svm.name": ref.svm}, self._until())
         if not isinstance(held, Held) or not held.uuid:
             return
-        nvme = pool.protocol in NVME
-        link, owner, key = ("NvmeSubsystemMap", "subsystem", "namespace.uuid") if nvme else ("LunMap", "igroup", "lun.uuid")
-        maps = self.client.records(link, (f"{owner}.name", f"{owner}.uuid"), self._until(), **{key: held.uuid})
-        groups = []
-        for name in dict.fromkeys(text(one, f"{owner}.name") for one in maps):
-            kind, fields = ("NvmeSubsystem", ("name", "hosts.nqn")) if nvme else ("Igroup", ("name", "initiators.name"))
-            groups += self.client.records(kind, fields, self._until(), **{"svm.name": ref.svm, "name": name})
-        yield from onarray.maps(groups, self._own(pool), pool, f"{'namespace' if nvme else 'LUN'} {held.name}", ref.svm)
-
-    def _own(self, pool: Pool) -> Tuple[str, ...]:
-        """The names by which the array knows this host for that pool."""
-        if pool.protocol in NVME:
-            return tuple(filter(None, (self.identity.nqn,)))
-        if pool.protocol == "fc":
-            return tuple(port.wwpn for port in self.identity.ports)
-        return tuple(filter(None, (self.identity.iqn,)))
+        groups = maps.groups(self.client, pool, ref.svm, held.uuid, self._until())
+        yield from onarray.maps(groups, names(self.identity, pool.protocol), pool,
+                                f"{'namespace' if pool.protocol in NVME else 'LUN'} {held.name}", ref.svm)
 
     def _try(self, what: str, question: Callable[[], Iterator[Advice]], pools: Tuple[str, ...]) -> bool:
         """False where the array did not answer at all."""

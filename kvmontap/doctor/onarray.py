@@ -1,9 +1,10 @@
 """The checks of an array: from the records of its REST API to advice.  Pure; `asking` gets the records."""
 
 import ipaddress
-from typing import Any, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Iterator, Mapping, Sequence, Tuple
 
 from kvmontap.array.answers import flag, number, text
+from kvmontap.array.maps import shown
 from kvmontap.doctor.advice import Advice
 from kvmontap.model import FC, ISCSI, NFS, NVME, Pool
 
@@ -125,23 +126,16 @@ def _grants(rule: Record, key: str, pool: Pool) -> bool:
 
 def maps(igroups: Sequence[Record], names: Sequence[str], pool: Pool, what: str, svm: str) -> Iterator[Advice]:
     """Whether a LUN or namespace is mapped to this host; igroups: those (or subsystems) that it is mapped to."""
-    key = "hosts" if pool.protocol in NVME else "initiators"
-    inside = {text(one, "nqn" if key == "hosts" else "name").lower() for group in igroups for one in _list(group, key)}
-    if any(name.lower() in inside for name in names):
+    if shown(igroups, names, pool):
         return
     groups = [text(group, "name") for group in igroups]
     host = names[0] if names else "NAME"
-    if key == "hosts":
+    if pool.protocol in NVME:
         fix = f"vserver nvme subsystem host add -vserver {svm} -subsystem {groups[0] if groups else 'SUBSYSTEM'} -host-nqn {host}"
     else:
         fix = f"lun igroup add -vserver {svm} -igroup {groups[0] if groups else 'IGROUP'} -initiator {host}"
-    shown = f"only to {', '.join(groups)}, without this host" if groups else "to nobody"
-    yield _of(pool, "lun.map", f"{what} is mapped {shown}", fix)
-
-
-def _list(record: Record, key: str) -> List[Record]:
-    value = record.get(key)
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    told = f"only to {', '.join(groups)}, without this host" if groups else "to nobody"
+    yield _of(pool, "lun.map", f"{what} is mapped {told}", fix)
 
 
 def clock(ahead: float, array: str) -> Iterator[Advice]:

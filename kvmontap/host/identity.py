@@ -58,6 +58,14 @@ def wanted(protocols: Tuple[str, ...]) -> Tuple[str, ...]:
     return tuple(kind for kind in ("iqn", "wwpn", "nqn") if kind in needed)
 
 
+def names(identity: Identity, protocol: str) -> Tuple[str, ...]:
+    """The names by which an array knows the host for pools of that protocol: those that its igroup or subsystem must have."""
+    if protocol == FC:
+        return tuple(port.wwpn for port in identity.ports)
+    found = identity.iqn if protocol == ISCSI else identity.nqn
+    return (found,) if found else ()
+
+
 def _initiator(text: str) -> Tuple[str, str]:
     """(IQN, "") or ("", why not) of the file as iscsid(8) reads it."""
     settings = dict(line.partition("=")[::2] for line in text.splitlines() if not line.lstrip().startswith("#"))

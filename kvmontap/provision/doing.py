@@ -6,6 +6,7 @@ from typing import Callable, Iterator, Tuple
 from kvmontap.host.contents import Contents
 from kvmontap.model import Pool
 from kvmontap.provision.formatting import DONE, FORMAT, Plan, Step
+from kvmontap.units.block import attach_unit
 
 _SECONDS = 3600.0  # for one command: a file system of many TiB takes its time
 
@@ -32,6 +33,12 @@ def carry_out(made: Plan, pool: Pool, look: Callable[[], Contents], again: Calla
             raise CannotDo(f"{step.argv[0]} ended well, and yet {made.device} {after.reason}")
     for step in steps:
         yield step, _run(step, "")
+
+
+def attach(pool: Pool) -> None:
+    """Brings the pool's device up, as its mount would; raises CannotDo."""
+    for argv in (("systemctl", "daemon-reload"), ("systemctl", "start", attach_unit(pool))):
+        _run(Step("one host", argv), "")
 
 
 def _run(step: Step, answer: str) -> str:
