@@ -13,7 +13,7 @@ from kvmontap.cli import vm as vms
 from kvmontap.cli.bringing import File, Wish
 from kvmontap.gate.images import place as path_of
 from kvmontap.host.cloned import DeviceError
-from kvmontap.model import FAILED, Config, Domain
+from kvmontap.model import FAILED, SMB, Config, Domain
 from kvmontap.pools.libvirtd import Libvirt, Machine, PoolError
 from kvmontap.snapshots import Request, Snapshotter, naming
 from kvmontap.snapshots.prune import clock, words
@@ -91,7 +91,7 @@ def off(machine: Machine) -> None:
 
 
 def free(files: Sequence[File], now: str = "") -> None:
-    """Raises RestoreError where a QEMU has one of the files open: locks are seen across hosts on NFS, SMB and OCFS2."""
+    """Raises RestoreError where a QEMU has one of the files open; NFS and OCFS2 carry its locks from host to host."""
     for one in files:
         if in_use(one.path):
             raise RestoreError(f"{one.path} is in use{now}, here or on another host")
@@ -101,6 +101,8 @@ def _in_place(
     arguments: argparse.Namespace, found: vms.Vm, files: Sequence[File], restoring: Restoring, libvirt: Libvirt
 ) -> None:
     free(files)
+    for name in dict.fromkeys(one.pool.name for one in files if one.pool.protocol == SMB):
+        bringing.say(f"pool {name} is on SMB, where the locks of other hosts are not seen: the VM must run on none of them")
     lines = [f"{one.what}: {one.path} as of {clock(one.snapshot.created) if one.snapshot else 'now'}" for one in files]
     if not arguments.yes:
         _ask(found.machine.name, lines)
