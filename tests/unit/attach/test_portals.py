@@ -1,6 +1,7 @@
 """Which portals answer: real sockets on loopback."""
 
 import contextlib
+import os
 import socket
 import time
 
@@ -72,3 +73,17 @@ def test_a_later_port_is_taken_once_the_first_refuses():
         assert [portal.port for portal in there] == [one]
         both, _ = portals.answering(["127.0.0.1"], (one, closed()), soon())
         assert [portal.port for portal in both] == [one]
+
+
+def test_through_which_interface_a_portal_answers():
+    with listening() as port:
+        portal = portals.Portal("a", "127.0.0.1", port)
+        other = next((name for name in sorted(os.listdir("/sys/class/net")) if name != "lo"), "none0")
+        silent = portals.unreachable({"lo": (portal, "lo"), "other": (portal, other)}, soon(10))
+    assert list(silent) == ["other"] and silent["other"]
+
+
+def test_where_no_interface_reaches_a_portal_all_are_told_in_bounded_time():
+    began = time.monotonic()
+    silent = portals.unreachable({name: (portals.Portal(name, "192.0.2.1", 3260), "lo") for name in ("a", "b")}, soon(1))
+    assert set(silent) == {"a", "b"} and time.monotonic() - began < 30
