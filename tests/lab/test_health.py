@@ -75,7 +75,8 @@ def clock(hours: int) -> Callable[[Site], object]:
 
 
 FAULTS = (
-    Fault("exports withdrawn", on_storage(f"{EXPORTFS} -ua"), on_storage(f"{EXPORTFS} -ra"), "mount.stale", True),
+    Fault("exports withdrawn", on_storage(f"{EXPORTFS} -ua; {EXPORTFS} -f"), on_storage(f"{EXPORTFS} -ra; {EXPORTFS} -f"), "mount.stale",
+          True),
     Fault("NFS server dead", on_storage("systemctl stop nfs-server"), on_storage("systemctl start nfs-server"), "mount.no-answer", True,
           timeout=4.0),
     Fault("one of two trunk addresses down", link("B", False), link("B", True), "transport.stuck", False),
