@@ -23,7 +23,6 @@ PASSWORD = "lab-Password-1"
 VOLUMES = ("kvmnfs01", "kvmnfs02", "kvmsmb01")
 SMB_USER, SMB_PASSWORD = "kvmontap", "lab-secret"
 CONTROL_PORT = 8443
-RELATIONSHIP = "5f22c0de-0000-4000-8000-000000000001"
 _STATE = "/etc/lab-array.json"
 _HOME = "/var/lib/lab-array"
 _SNAPSHOTS = "/srv/array/snapshots"
@@ -46,10 +45,6 @@ def description(blocks: tuple[str, ...] = (), san: Optional[dict[str, Any]] = No
         "lifs": [{"name": "lif_a", "svm": SVM, "address": "10.9.1.10"},
                  {"name": "lif_b", "svm": SVM, "address": "10.9.2.10"}],
         "shares": [{"name": "kvmsmb01", "svm": SVM, "path": "/kvmsmb01"}],
-        "relationships": [{
-            "uuid": RELATIONSHIP, "state": "snapmirrored", "healthy": True, "lag_time": "PT20M",
-            "policy": {"name": "MirrorAllSnapshots", "type": "async"},
-            "source": {"path": f"{SVM}:kvmnfs01", "svm": {"name": SVM}}, "destination": {"path": "svm_dr:kvmnfs01"}}],
         **(san or {}),
     }
 
@@ -111,9 +106,7 @@ class Array:
         """No fault is set any more, every volume and LIF is as described."""
         self.control.clear_faults()
         self.control.listener("listening")
-        self.control.change(volumes={name: {"state": "online", "used": None, "extra": {}} for name in VOLUMES},
-                            lifs={name: {"state": "up"} for name in ("lif_a", "lif_b")},
-                            relationships={RELATIONSHIP: {"healthy": True, "lag_time": "PT20M"}})
+        self.control.change(volumes={name: {"state": "online", "used": None} for name in VOLUMES})
 
 
 def _archive() -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Optional
@@ -77,15 +76,6 @@ class KvmHost:
         """virsh start; not checked, since a refusal is what many tests want."""
         return self.run(f"virsh -q start {shlex.quote(name)}", timeout=timeout, check=False)
 
-    def hook(self, name: str) -> Result:
-        """libvirt's hook of a start, run as libvirt runs it, without the start; `seconds` are the hook's own, on the host."""
-        script = ("x=$(mktemp); virsh -q dumpxml --inactive {0} > $x; a=$(date +%s%N); rc=0; "
-                  "/etc/libvirt/hooks/qemu.d/50-kvmontap {0} prepare begin - < $x 2> $x.err || rc=$?; "
-                  "b=$(date +%s%N); cat $x.err >&2; rm -f $x $x.err; echo $rc $((b - a))").format(shlex.quote(name))
-        said = self.run(script, timeout=90)
-        rc, nanoseconds = said.out.split()
-        return Result(int(rc), "", said.err, int(nanoseconds) / 1e9)
-
     def destroy(self, name: str) -> None:
         """Switch a guest off at once; fine when it is off."""
         self.run(f"virsh -q destroy {shlex.quote(name)} 2>/dev/null || "
@@ -119,13 +109,6 @@ class KvmHost:
         words += ["--after-cursor", since] if since else ["-b"]
         words += ["-u", unit] if unit else []
         return self.run(shlex.join(words)).out
-
-    def codes(self, since: str) -> list[tuple[str, str, str]]:
-        """(code, pool, VM) of every line that kvmontapd has left in the journal after a `mark`: its structured fields."""
-        said = self.run(f"journalctl -q -o json --no-pager -u kvmontapd --after-cursor {shlex.quote(since)}").out
-        lines = [json.loads(line) for line in said.splitlines()]
-        return [(line["KVMONTAP_CODE"], line.get("KVMONTAP_POOL", ""), line.get("KVMONTAP_DOMAIN", "")) for line in lines
-                if line.get("KVMONTAP_CODE")]
 
     def transports(self) -> list[str]:
         """Destination address of every NFS transport of the kernel, main clients only, sorted."""
