@@ -13,10 +13,11 @@ from tests.bench.measure import BARE, PYTHON, Figure, compare, figure, in_packag
 XML = """<domain type='kvm'><name>{name}</name><uuid>6f1a8a0e-4f7e-4b1e-9d5c-{number:012x}</uuid><devices>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda'/></disk></devices></domain>"""
 # The mounts are missing: there is no NFS here.  With mode = warn that is told and the start goes on, after the whole way to a verdict.
-POLICY = "[gate]\nmode = warn\n[snapshots]\nbefore = {before}\n"
+POLICY = "[gate]\nmode = {mode}\n[snapshots]\nbefore = {before}\n"
 POOL = "[[p{0}]]\nprotocol = nfs\nserver = 192.0.2.1\nexport = /p{0}\ntarget = {1}/p{0}\n"
 MEGABYTES = 60
 AT_ONCE = 50
+SETTLED = 10.0  # seconds for the threads of the last verdicts to end
 
 
 class Daemon(NamedTuple):
@@ -29,16 +30,24 @@ class Daemon(NamedTuple):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as lines:
             return int(next(line for line in lines if line.startswith(key + ":")).split()[1])
 
+    def switches(self) -> int:
+        """How often its threads have gone to sleep and woken, all of them together."""
+        found = 0
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/status", encoding="ascii") as lines:
+                found += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+        return found
+
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
 
-def configuration(directory: Path, pools: int, before: str = "none", extra: str = "", pool_extra: str = "") -> str:
+def configuration(directory: Path, pools: int, before: str = "none", extra: str = "", pool_extra: str = "", mode: str = "warn") -> str:
     """A configuration with that many NFS pools whose mount points are directories below `directory`."""
     for number in range(pools):
         (directory / f"p{number}").mkdir()
     sections = "".join(POOL.format(number, directory) + pool_extra for number in range(pools))
-    return extra + "[pools]\n" + sections + POLICY.format(before=before)
+    return extra + "[pools]\n" + sections + POLICY.format(mode=mode, before=before)
 
 
 @contextmanager
@@ -86,8 +95,9 @@ def worst(command, env=None) -> float:
 def at_rest(package: str, work: Path, pools: int = 200, events: int = 200, watch: float = 10.0) -> List[Figure]:
     """Small with many pools, also after many verdicts, and asleep."""
     with daemon(package, work, configuration(work, pools)) as running:
-        idle = running.status("VmRSS")
         command = hook(package, work)
+        seconds(command, running.env)  # an answer: it has read its configuration and has the threads that it keeps
+        idle, threads = running.status("VmRSS"), running.status("Threads")
         for _ in range(20):
             seconds(command, running.env)
         early = running.status("VmRSS")
@@ -95,17 +105,19 @@ def at_rest(package: str, work: Path, pools: int = 200, events: int = 200, watch
         for _ in range(events):
             seconds(command, running.env)
         each = (time.monotonic() - began) / events
-        late = running.status("VmRSS")
-        while running.status("Threads") > 1:
+        until = time.monotonic() + SETTLED
+        while running.status("Threads") > threads and time.monotonic() < until:
             time.sleep(0.05)
-        wakes = running.status("voluntary_ctxt_switches")
-        time.sleep(watch)  # not waiting for anything: this is the time in which nothing is to happen
-        woken = running.status("voluntary_ctxt_switches") - wakes
+        late = running.status("VmRSS")
+        loop, all_threads = running.status("voluntary_ctxt_switches"), running.switches()
+        time.sleep(watch)  # not waiting for anything: this is the time in which little is to happen
+        loop, all_threads = running.status("voluntary_ctxt_switches") - loop, running.switches() - all_threads
     return [
         figure(f"daemon, memory with {pools} pools", [idle / 1024], "MiB", MEGABYTES),
         figure(f"daemon, memory after {events} verdicts more", [late / 1024], "MiB", MEGABYTES),
         figure(f"daemon, growth over {events} verdicts", [(late - early) / 1024], "MiB", 2.0),
-        figure("daemon, wake-ups a minute at rest", [woken * 60 / watch], "", 12.0),
+        figure("daemon, wake-ups of its loop a minute at rest", [loop * 60 / watch], "", 12.0),
+        figure("daemon, wake-ups of all its threads a minute at rest", [all_threads * 60 / watch], ""),
         figure("hook, one verdict after another", [each * 1000], "ms"),
     ]
 
