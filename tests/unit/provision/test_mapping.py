@@ -3,6 +3,7 @@
 import pytest
 
 from kvmontap.array import Client
+from kvmontap.cli import main
 from kvmontap.config import parse
 from kvmontap.host import identity
 from kvmontap.model import Array
@@ -64,3 +65,39 @@ def test_the_names_of_a_host():
     assert [identity.names(found, protocol) for protocol in ("iscsi", "fc", "nvme-tcp", "nvme-fc")] == [
         ("iqn.x",), ("21:00",), ("nqn.x",), ("nqn.x",)]
     assert identity.names(identity.Identity("", (), "", "", ()), "iscsi") == ()
+
+
+CONF = """[ontap]
+[[prod]]
+address = {address}
+svm = svm_kvm
+username = kvmontap
+password-file = {password}
+ca = {ca}
+[pools]
+[[lun]]
+protocol = iscsi
+portals = 192.0.2.1
+wwid = 3600a098038314c57312b58387638574f
+filesystem = xfs
+ontap = prod
+"""
+
+
+def test_as_a_command(client, tmp_path, capsys, monkeypatch):
+    conf, tool = tmp_path / "k.conf", tmp_path / "systemctl"
+    conf.write_text(CONF.format(address=client.array.address, password=client.array.password_file, ca=client.array.ca))
+    tool.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    argv = ["provision", "lun", "--config", str(conf), "--client", HOSTS["lun"][1]]
+    assert main(argv) == 1
+    out = capsys.readouterr().out
+    assert "lun: to be made on the array: igroup lun with " in out and "lun mapping create -vserver svm_kvm -path" in out
+    assert main([*argv, "--do"]) == 1 and "say --yes if that is to be made" in capsys.readouterr().err and not (tmp_path / "calls").exists()
+    # The map is made and the pool's unit started; that the device is not here after all ends it.
+    assert main([*argv, "--do", "--yes"]) == 1
+    out, err = capsys.readouterr()
+    assert "done: igroup lun with" in out and "there is no such device" in err
+    assert (tmp_path / "calls").read_text().splitlines() == ["daemon-reload", "start kvmontap-iscsi@lun.service"]
+    assert mapping.plan(client, POOLS["lun"], HOSTS["lun"][1:], soon()) is None
