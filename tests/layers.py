@@ -6,6 +6,7 @@ A layer that this machine cannot run is skipped with its reason and named in the
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,8 @@ def main(names: List[str]) -> int:
         print(f"check: no layer {unknown[0]}; there are: {', '.join(LAYERS)}", file=sys.stderr)
         return 2
     os.chdir(ROOT)
+    # A shell that starts us in the background has it ignored, and so would every program that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = [run(name) for name in names or LAYERS]
     in_ci = os.environ.get("CI") == "true"
     width = min(shutil.get_terminal_size().columns, 120)
