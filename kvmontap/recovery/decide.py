@@ -92,8 +92,10 @@ def fit(health: Optional[PoolHealth], pool: Optional[Pool]) -> bool:
 
 
 def sound(health: Optional[PoolHealth]) -> bool:
-    """Whether a VM that an error has stopped would find its data: nothing that was found out is `failed`."""
-    return health is not None and all(finding.health != FAILED for finding in health.findings)
+    """Whether a VM that an error has stopped would find its data: nothing that was found out is `failed`.
+
+    None: a pool that nobody looks at by himself (an automount that may go idle); another error would stop the VM again."""
+    return health is None or all(finding.health != FAILED for finding in health.findings)
 
 
 def still_wanted(guest: Optional[Guest]) -> bool:

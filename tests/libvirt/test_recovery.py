@@ -180,20 +180,21 @@ def test_a_hook_without_a_daemon_notes_it_too(site):
 def test_a_vm_that_cannot_be_started_for_another_reason_is_told_and_left(booted):
     """Its disk is open elsewhere, as on another host: QEMU's image lock."""
     host = booted.host
-    lock = ("import fcntl, struct, sys, time; f = open(sys.argv[1], 'r+b'); "
+    lock = ("import fcntl, struct, sys; f = open(sys.argv[1], 'r+b'); "
             "[fcntl.fcntl(f, 37, struct.pack('hhqqi4x', fcntl.F_RDLCK, 0, 100 + n, 1, 0)) for n in (0, 1, 3)] + "
             "[fcntl.fcntl(f, 37, struct.pack('hhqqi4x', fcntl.F_RDLCK, 0, 200 + n, 1, 0)) for n in (0, 1, 3)]; "
-            "print('held', flush=True); time.sleep(600)")  # fmt: skip
+            "print('held', flush=True); sys.stdin.read()")  # fmt: skip
     host.stop_daemon("KILL")
     booted.mount()
-    with subprocess.Popen(host.inside("/usr/bin/python3", "-c", lock, f"{TARGET}/first.img"), stdout=subprocess.PIPE, text=True) as holder:
+    holder = subprocess.Popen(host.inside("/usr/bin/python3", "-c", lock, f"{TARGET}/first.img"),
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    with holder:  # which ends with its stdin
         assert holder.stdout.readline() == "held\n"
         host.start_daemon()
+        wait(lambda: "it is not tried again, start it by hand" in host.log(), 60)
         wait(lambda: booted.running("second"), 60)
+        assert "VM first: libvirt did not start VM first" in host.log()
         assert host.state("first") == "shut off" and booted.noted() == []
-        assert "VM first: libvirt did not start VM first" in host.log() and "it is not tried again, start it by hand" in host.log()
-        host.run("pkill", "-f", "time.sleep\\(600\\)", check=False)
-        holder.wait()
 
 
 @pytest.mark.parametrize("restarted", ["nobody", "libvirtd"])
