@@ -128,7 +128,8 @@ def test_what_boot_had_to_refuse_runs_when_its_storage_is_back(booted):
     for name in ("first", "second"):
         host.virsh("destroy", name)
     host.virsh("pool-destroy", "blk01")
-    wait(lambda: host.path("/run/kvmontap/pools-left").read_text() == "blk01")
+    left = host.path("/run/kvmontap/pools-left")
+    wait(lambda: left.exists() and left.read_text() == "blk01")
     booted.unmount()
     wait(lambda: host.log().count("/mnt/blk01 is not mounted") > log.count("/mnt/blk01 is not mounted"))
     booted.mount()
