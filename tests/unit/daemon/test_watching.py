@@ -22,24 +22,25 @@ def memory(pid):
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
+def told(path):
+    """A file below /proc, empty where its thread or process has just ended."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read().decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def wakes(pid):
     """How often any thread has gone to sleep."""
-    count = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as lines:
-            count += next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
-    return count
+    lines = [line for task in os.listdir(f"/proc/{pid}/task") for line in told(f"/proc/{pid}/task/{task}/status").splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
 
 
 def children(pid):
     """The command lines of its processes."""
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as words:
-            for child in words.read().split():
-                with open(f"/proc/{child}/cmdline", "rb") as stream:
-                    found.append(stream.read().split(b"\0")[0].decode())
-    return found
+    words = [word for task in os.listdir(f"/proc/{pid}/task") for word in told(f"/proc/{pid}/task/{task}/children").split()]
+    return [line for line in (told(f"/proc/{child}/cmdline").split("\0")[0] for child in words) if line]
 
 
 @pytest.fixture
