@@ -66,10 +66,14 @@ def inside(daemon, *argv):
 def test_idle(watched):
     watched.ask()
     time.sleep(3)  # what is left of the first look
-    before = wakes(watched.process.pid)
-    time.sleep(12)
-    # Anything periodic that is faster than five seconds would show up three times at least, in whatever thread.
-    assert wakes(watched.process.pid) - before <= 4
+
+    def quiet():
+        before = wakes(watched.process.pid)
+        time.sleep(12)
+        return wakes(watched.process.pid) - before <= 4
+
+    # A device event of somebody else on this machine wakes it too; anything periodic would spoil every one of these.
+    assert any(quiet() for _ in range(6))
     assert memory(watched.process.pid) < 60 * 1024
 
 
