@@ -92,15 +92,15 @@ def _codes(healths: Dict[str, PoolHealth]) -> Dict[str, Set[str]]:
 
 
 def meant(pool: Pool, mounts: Tuple[mountinfo.Mount, ...]) -> bool:
-    """Whether a pool is meant to be there now.  Looking at an automount would mount it, and keep it from being idle."""
-    if pool.boot.mount == "boot" or not pool.target:
+    """Whether a pool is looked at by ourselves.  Looking at an automount would mount it, and keep it from being idle."""
+    if pool.boot.mount != "automount" or not pool.target:
         return True
     mount = mountinfo.at(mounts, pool.target)
     return mount is not None and mount.fstype != "autofs" and not pool.boot.idle_timeout
 
 
 def examined(doctor: Doctor, found: Configured) -> Dict[str, PoolHealth]:
-    """How every pool is now that is meant to be there; one with `mode = off` is looked at all the same."""
+    """How every pool is now but an automount that nobody uses; one with `mode = off` is looked at all the same."""
     pools = {name: pool._replace(gate=pool.gate._replace(mode="warn")) for name, pool in found.config.pools.items()}
     looking = found._replace(config=found.config._replace(pools=pools))
     mounts = mountinfo.read()

@@ -14,7 +14,7 @@ USED = ARMED + (Mount("/mnt/p", "nas:/p", "nfs4", id=3, parent=2),)
 
 @pytest.mark.parametrize(("mode", "idle", "mounts", "looked"), [
     ("boot", 0, (ROOT,), True), ("boot", 0, THERE, True),
-    ("manual", 0, (ROOT,), False), ("manual", 0, THERE, True),
+    ("manual", 0, (ROOT,), True), ("manual", 0, THERE, True),
     ("automount", 0, ARMED, False), ("automount", 0, USED, True),
     ("automount", 60, ARMED, False), ("automount", 60, USED, False),
 ])  # fmt: skip
