@@ -10,7 +10,7 @@ import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from kvmontap.array import VolumeLook
-from kvmontap.model import FAILED, UNKNOWN, Array, Pool
+from kvmontap.model import FAILED, UNKNOWN, Array, Gate, Pool
 from kvmontap.reasons import finding
 
 AGE = 10.0  # seconds for which good news is news
@@ -68,7 +68,7 @@ class Fresh:
                 if not self._ended.wait_for(lambda one=flight: self._flights.get(pool.name) is not one, deadline - self._clock()):
                     return _late(array)
                 # What was asked before something changed may be an answer from before.
-                if flight.answer is not None and flight.about == about and flight.change == change:
+                if flight.answer is not None and _question(flight.about) == _question(about) and flight.change == change:
                     return flight.answer
             if deadline - self._clock() < LEAST:
                 return _late(array)
@@ -108,6 +108,12 @@ class Fresh:
                 if flight.answer is not None and flight.change == self._change and _good(flight.answer):
                     self._kept[pool.name] = _Kept((array, pool), flight.answer, asked)
                 self._ended.notify_all()
+
+
+def _question(about: Tuple[Array, Pool]) -> Tuple[Array, Pool]:
+    """What an array is asked, without what is made of the answer: the keeper's question (kvmontap.daemon.keeper) is also a start's."""
+    array, pool = about
+    return array, pool._replace(gate=Gate())
 
 
 def _good(answer: VolumeLook) -> bool:

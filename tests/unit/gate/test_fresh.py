@@ -115,6 +115,28 @@ def test_twenty_at_once_are_one_question():
     assert said == [BAD] * 20 and array.asked <= 2
 
 
+def test_a_start_shares_the_keepers_question_and_keeps_its_own_answer():
+    array = Arrays(BAD)
+    fresh = Fresh(array)
+    array.let.clear()
+    warn = POOL._replace(gate=POOL.gate._replace(mode="warn"))
+    said = []
+    threads = [threading.Thread(target=lambda pool=pool: said.append(fresh.look(ARRAY, pool, soon()))) for pool in (warn, POOL)]
+    threads[0].start()
+    until(lambda: array.asked == 1)
+    threads[1].start()
+    time.sleep(0.1)
+    array.let.set()
+    for thread in threads:
+        thread.join()
+    assert said == [BAD, BAD] and array.asked == 1
+    # What the keeper found a moment ago is no start's answer.
+    array.answer = GOOD
+    assert fresh.look(ARRAY, warn, soon()) == GOOD and array.asked == 2
+    array.answer = BAD
+    assert fresh.look(ARRAY, POOL, soon()) == BAD and array.asked == 3
+
+
 def test_nobody_waits_beyond_the_own_deadline():
     array = Arrays(GOOD)
     fresh = Fresh(array)
