@@ -108,6 +108,7 @@ def test_an_upgrade_restarts_the_daemon_and_nothing_else(host, package):
 
 def test_removal_touches_no_storage_and_purge_leaves_nothing(bare, package):
     bare.start()
+    bare.run("virsh", "-q", "list")  # it answers once libvirtd has made its directories
     before, libvirtd = files(bare), pid(bare, "libvirtd.service")
     bare.install(package("1.0"))
     bare.write("/etc/kvmontap.conf", CONF + CONF.replace("[pools]", "").replace("nfs01", "dead01").replace("192.0.2.1", DEAD))
@@ -168,11 +169,13 @@ def test_the_generator_costs_the_boot_a_few_python_starts_at_most(host):
     mask = "/etc/systemd/system-generators/kvmontap-generator"
     host.run("install", "-d", "/etc/systemd/system-generators")
     one_python = min(python() for _ in range(7))
-    more = []
+    times = {"with": [], "without": []}
     for _ in range(7):  # in turn, so that a machine whose speed drifts moves both
         host.run("ln", "-sf", "/dev/null", mask)
-        without = spent()
+        times["without"].append(spent())
         host.run("rm", mask)
-        more.append(spent() - without)
-    assert sorted(more)[3] < 3 * one_python, (more, one_python)
-    print(f"daemon-reload: {sorted(more)[3]} us more with kvmontap; python3 -I with configobj {one_python} us")
+        times["with"].append(spent())
+    # The least of each: what else runs on the machine only ever adds.
+    more = min(times["with"]) - min(times["without"])
+    assert more < 3 * one_python, (times, one_python)
+    print(f"daemon-reload: {more} us more with kvmontap; python3 -I with configobj {one_python} us")

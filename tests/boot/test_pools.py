@@ -175,7 +175,7 @@ def test_a_mount_of_the_wrong_kind_is_not_the_pools_storage(host):
     host.start()
     assert host.mounted("/mnt/nfs01") == "192.0.2.1:/nfs01"
     assert pools(host) == {"nfs01": ("inactive", "yes")}
-    assert "holds a tmpfs file system instead of nfs" in said(host, "-p", "warning")[0]
+    assert "holds a tmpfs file system instead of nfs" in wait(lambda: said(host, "-p", "warning"), 60)[0]
 
 
 def test_without_libvirt_the_reason_is_one_sentence(configured):
