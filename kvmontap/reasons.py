@@ -49,7 +49,7 @@ REASONS: Dict[str, Reason] = {
     "mount.stale": Reason(
         FAILED, "{target} has a stale file handle", "unmount it and run: systemctl start {unit}"
     ),
-    "mount.error": Reason(FAILED, "{target} answers with an error: {error}", "check the network and the array"),
+    "mount.error": Reason(FAILED, "{target} answers with an error: {error}", "check the network, the array and its export policy"),
     "space.full": Reason(
         FAILED,
         "only {free} of {size} are free on {target}, min-free asks for {wanted}",

@@ -106,7 +106,8 @@ class Array:
         """No fault is set any more, every volume and LIF is as described."""
         self.control.clear_faults()
         self.control.listener("listening")
-        self.control.change(volumes={name: {"state": "online", "used": None} for name in VOLUMES})
+        self.control.change(volumes={name: {"state": "online", "used": None} for name in VOLUMES},
+                            lifs={name: {"state": "up"} for name in ("lif_a", "lif_b")})
 
 
 def _archive() -> bytes:

@@ -41,12 +41,12 @@ def serial_log(name: str) -> str:
     return f"/var/log/libvirt/qemu/{name}-serial.log"
 
 
-def domain_xml(name: str, source: str, pool: str = "") -> str:
-    """Domain of 32 MiB on one raw disk: `source` is a path, or a volume when `pool` is named."""
+def domain_xml(name: str, source: str, pool: str = "", kind: str = "file") -> str:
+    """Domain of 32 MiB on one raw disk: `source` is the path of a file or a block device (`kind`), or a volume when `pool` is named."""
     if pool:
         kind, where = "volume", f"<source pool='{escape(pool)}' volume='{escape(source)}'/>"
     else:
-        kind, where = "file", f"<source file='{escape(source)}'/>"
+        where = f"<source {'dev' if kind == 'block' else 'file'}='{escape(source)}'/>"
     return f"""<domain type='qemu'>
   <name>{escape(name)}</name>
   <memory unit='MiB'>32</memory>

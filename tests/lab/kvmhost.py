@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Optional
@@ -66,15 +67,24 @@ class KvmHost:
         if reload:
             self.run("systemctl daemon-reload", timeout=60)
 
-    def define(self, name: str, source: str, pool: str = "", autostart: bool = False) -> None:
-        """Define the tiny guest on an image that is there already."""
+    def define(self, name: str, source: str, pool: str = "", autostart: bool = False, kind: str = "file") -> None:
+        """Define the tiny guest on an image, or with kind="block" a device, that is there already."""
         path = f"/root/{name}.xml"
-        self.vm.put(guest.domain_xml(name, source, pool), path)
+        self.vm.put(guest.domain_xml(name, source, pool, kind), path)
         self.run(f"virsh -q define {path}" + (f" && virsh -q autostart {name}" if autostart else ""))
 
     def start(self, name: str, timeout: float = 180.0) -> Result:
         """virsh start; not checked, since a refusal is what many tests want."""
         return self.run(f"virsh -q start {shlex.quote(name)}", timeout=timeout, check=False)
+
+    def hook(self, name: str) -> Result:
+        """libvirt's hook of a start, run as libvirt runs it, without the start; `seconds` are the hook's own, on the host."""
+        script = ("set -e; x=$(mktemp); virsh -q dumpxml --inactive {0} > $x; a=$(date +%s%N); rc=0; "
+                  "/etc/libvirt/hooks/qemu.d/50-kvmontap {0} prepare begin - < $x 2> $x.err || rc=$?; "
+                  "b=$(date +%s%N); cat $x.err >&2; rm -f $x $x.err; echo $rc $((b - a))").format(shlex.quote(name))
+        said = self.run(script, timeout=90)
+        rc, nanoseconds = said.out.split()
+        return Result(int(rc), "", said.err, int(nanoseconds) / 1e9)
 
     def destroy(self, name: str) -> None:
         """Switch a guest off at once; fine when it is off."""
@@ -109,6 +119,12 @@ class KvmHost:
         words += ["--after-cursor", since] if since else ["-b"]
         words += ["-u", unit] if unit else []
         return self.run(shlex.join(words)).out
+
+    def codes(self, since: str, name: str) -> set[str]:
+        """Codes of what kvmontapd has said of a VM in the journal after a `mark`: its structured fields."""
+        said = self.run(f"journalctl -q -o json --no-pager -u kvmontapd --after-cursor {shlex.quote(since)}").out
+        lines = [json.loads(line) for line in said.splitlines()]
+        return {line["KVMONTAP_CODE"] for line in lines if line.get("KVMONTAP_CODE") and line.get("KVMONTAP_DOMAIN") == name}
 
     def transports(self) -> list[str]:
         """Destination address of every NFS transport of the kernel, main clients only, sorted."""

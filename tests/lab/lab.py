@@ -112,7 +112,7 @@ class Lab:
             if name in booting:
                 self.keep(name)
             else:
-                _set_clock(self.vms[name])
+                set_clock(self.vms[name])
 
     def stop(self, name: str) -> None:
         """Pull the plug of one VM and forget its disks."""
@@ -202,7 +202,7 @@ class Lab:
             self.vms[name].qmp("cont")
         for name in names:
             self.vms[name].wait_up(120)
-            _set_clock(self.vms[name])
+            set_clock(self.vms[name])
         if self.array:
             self.array.attach()
 
@@ -324,9 +324,9 @@ def _beside(kept: Path, count: int) -> list[Path]:
     return [kept, *(kept.with_suffix(f".{number}.qcow2") for number in range(1, count))]
 
 
-def _set_clock(vm: VM) -> None:
-    """A resumed VM believes that it is still the time of the save."""
-    vm.run(f"date -s @{time.time():.2f}")
+def set_clock(vm: VM, off: float = 0.0) -> None:
+    """A resumed VM believes that it is still the time of the save; `off`: seconds by which its clock is to be wrong."""
+    vm.run(f"date -s @{time.time() + off:.2f}")
 
 
 def _qemu_img(*argv: object) -> None:

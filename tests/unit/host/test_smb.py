@@ -1,12 +1,14 @@
 """The channels of SMB sessions, from the text that the kernel gives of them."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from kvmontap.host import smb
 from kvmontap.model import Pool
 
+RECORDED = Path(__file__).parent / "recorded"
 POOL = Pool("s", "smb", "/mnt/s", server=("10.9.1.10",), share="kvmsmb01", max_channels=4)
 HEAD = """Display Internal CIFS Data Structures for Debugging
 ---------------------------------------------------
@@ -68,6 +70,13 @@ def test_all_channels_are_up(tmp_path):
 def test_channels_that_are_missing(states, primary, have, wanted, tmp_path):
     found = channels(tmp_path, server(1, "10.9.1.10", "10.9.1.10", "kvmsmb01", states, primary))
     assert found == [("channel.missing", f"{have} of {wanted} SMB channels to 10.9.1.10 are up")]
+
+
+def test_as_linux_6_12_showed_it(tmp_path):
+    """Samba with two interfaces that do not do RSS, max_channels=4: one channel to each."""
+    text = (RECORDED / "DebugData.txt").read_text()
+    assert smb.sessions(text) == (smb.Session("10.9.1.10", "10.9.1.10", 2, 2, (r"\\10.9.1.10\kvmsmb01",)),)
+    assert channels(tmp_path, text) == []
 
 
 def test_a_server_whose_interfaces_take_one_channel_each(tmp_path):
