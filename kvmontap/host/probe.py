@@ -26,6 +26,8 @@ STAT = "/usr/bin/stat"
 GETENT = "/usr/bin/getent"
 LOW = 1.5  # times min-free: below that a pool is degraded
 _TRIES = 3  # questions to a mount with several transports
+_RECONNECTS = (errno.EBADF, errno.EREMCHG, errno.EHOSTDOWN, errno.EAGAIN)  # of cifs, while it has no session
+_PAUSE = 1.2  # seconds; a bit longer than an answer is shared for
 _TYPES = {NFS: ("nfs", "nfs4"), SMB: ("cifs", "smb3")}
 # What a file system shows that its own kernel has given up: no more I/O goes through, though it may still answer statfs.
 _SHUT_DOWN = ("shutdown", "emergency_ro")
@@ -84,6 +86,7 @@ class Prober:
         if mount is None or mount.where != target or mount.fstype == "autofs":
             return (finding("mount.missing", target=pool.target, unit=path_unit(pool.target, "mount")),)
         answer, stuck = self._tried(pool, target, mount, deadline)
+        answer = self._reconnected(pool, target, mount, deadline, answer)
         found = self._mounted(pool, mount, deadline) + _answered(pool, answer)
         if pool.protocol == SMB:
             found += smb.channels(pool, self._root)
@@ -190,6 +193,17 @@ class Prober:
                 return answer, stuck
             stuck.update(self._transports.waiting(mount, pool.server))
             self.commands.kill(_key(target, mount), answer)
+
+    def _reconnected(
+        self, pool: Pool, target: str, mount: mountinfo.Mount, deadline: float, answer: command.Answer
+    ) -> command.Answer:
+        """The first question after a share of SMB has come back ends with an error, and has the client connect anew: it is asked again."""
+        for _ in range(2):
+            if pool.protocol != SMB or _errno(answer) not in _RECONNECTS or deadline - time.monotonic() < 2 * _PAUSE:
+                break
+            time.sleep(_PAUSE)
+            answer = self._statfs(target, mount, deadline)
+        return answer
 
     def _statfs(self, target: str, mount: mountinfo.Mount, deadline: float) -> command.Answer:
         # A new mount in the place of a dead one (umount -l) is another question: it must not wait for the old one.

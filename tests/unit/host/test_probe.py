@@ -442,6 +442,23 @@ def test_answers_leave_nothing_behind(fuse, pool, prober):
     assert usage()[1:] == before and not children()
 
 
+@pytest.mark.parametrize("text,asked", [("Bad file descriptor", 2), ("Remote address changed", 2), ("No such file or directory", 1)])
+def test_smb_is_asked_again_while_it_connects_anew(text, asked):
+    """cifs answers the first question after a share's return with an error, and connects because of it."""
+
+    class Reconnecting(Answers):
+        def run(self, key, argv, deadline, patience=5.0, memory=0):
+            answer = super().run(key, argv, deadline, patience, memory)
+            failed = f"stat: cannot read file system information for '/mnt/kvmsmb01': {text}\n"
+            return command.Answer(command.ANSWERED, 1, "", failed) if len(self.asked) == 1 else answer
+
+    answers = Reconnecting()
+    found = probe.Prober("/nonexistent", answers, lambda: (ROOT, SMB_MOUNT)).check(SMB, soon())
+    assert len(answers.asked) == asked and codes(found) == ([] if asked > 1 else ["mount.error"])
+    answers = Reconnecting()  # no time is left for another question
+    assert codes(probe.Prober("/nonexistent", answers, lambda: (ROOT, SMB_MOUNT)).check(SMB, soon(1))) == ["mount.error"]
+
+
 def test_a_trunked_mount_is_asked_again_when_a_question_gets_stuck(pool, tmp_path):
     """Real processes in stat's place: the first question hangs as on a dead transport, the next gets through."""
     program = tmp_path / "stat"
