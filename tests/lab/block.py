@@ -6,11 +6,11 @@ import concurrent.futures
 from pathlib import Path
 from typing import NamedTuple
 
-from . import guest, package
+from . import guest, kvmhost, package
 from .array import Array
 from .image import Progress
 from .kvmhost import KvmHost
-from .lab import VMS, Lab
+from .lab import HOSTS, VMS, Lab
 from .site import POLICIES
 from .vm import VM
 
@@ -58,6 +58,8 @@ XFS_POOL = f"""\
     volume = {VOLUME}
 """
 SHARED = ISCSI_POOL + NVME_POOL
+#: what two hosts have: each protocol that the lab has machines for
+OF_TWO = kvmhost.NFS_POOL + kvmhost.SMB_POOL + SHARED
 CLUSTERS = """\
 [clusters]
     [[kvmcl01]]
@@ -66,14 +68,16 @@ CLUSTERS = """\
         host1 = 10.9.0.11
         host2 = 10.9.0.12
 """
-# A pool is a few hundred MiB with two journals on it.
-SECTIONS = CLUSTERS + POLICIES.replace("timeout = 30\n", "timeout = 30\nmin-free = 4M\n", 1)
+# A pool is a few hundred MiB with two journals on it.  On a busy machine an emulated host takes its minutes to log in.
+SECTIONS = CLUSTERS + "[boot]\ntimeout = 240\n" + POLICIES.replace("timeout = 30\n", "timeout = 30\nmin-free = 4M\n", 1)
 MOUNTS = {name: f"mnt-{name}.mount" for name in ("kvmiscsi01", "kvmns01", "kvmxfs01")}
 LOGINS = {"kvmiscsi01": "kvmontap-iscsi@kvmiscsi01.service", "kvmns01": "kvmontap-nvme@kvmns01.service",
           "kvmxfs01": "kvmontap-iscsi@kvmxfs01.service"}
 CLUSTER_UNIT = "kvmontap-o2cb@kvmcl01.service"
 #: guests of host1: name -> pool
 GUESTS = {"vm-iscsi": "kvmiscsi01", "vm-ns": "kvmns01", "vm-xfs": "kvmxfs01"}
+# As multipath has it for ONTAP by itself: I/O waits for a path, however long.
+QUEUEING = "overrides {\n\tno_path_retry queue\n}\n"
 
 
 class BlockSite(NamedTuple):
@@ -107,7 +111,7 @@ def build(progress: Progress = print) -> BlockSite:
 
 
 def build_two(progress: Progress = print) -> tuple[Lab, KvmHost, KvmHost, Array]:
-    """Storage and two hosts that share the OCFS2 pools, both rebooted with the package; the caller closes the lab."""
+    """Storage and two hosts that have NFS, SMB, iSCSI and NVMe/TCP pools, both rebooted with the package; the caller closes the lab."""
     lab = Lab(progress)
     try:
         with concurrent.futures.ThreadPoolExecutor(2) as aside:
@@ -115,8 +119,7 @@ def build_two(progress: Progress = print) -> tuple[Lab, KvmHost, KvmHost, Array]
             lab.start("storage", "host1", "host2")
             array = storage(lab)
             deb = built.result()
-            names = ("host1", "host2")
-            hosts = list(aside.map(lambda name: prepare(lab, name, array, deb, SHARED), names))
+            hosts = list(aside.map(lambda name: prepare(lab, name, array, deb, OF_TWO), HOSTS))
             seconds = list(aside.map(lambda host: host.vm.reboot(), hosts))
         progress(f"block: rebooted in {seconds[0]:.0f} and {seconds[1]:.0f} s")
         for host in hosts:
@@ -145,6 +148,7 @@ def prepare(lab: Lab, name: str, array: Array, deb: Path, pools: str) -> KvmHost
     host = KvmHost(lab.vms[name])
     number = VMS[name][0]
     host.vm.put(f"InitiatorName=iqn.1993-08.org.debian:01:{name}\n", "/etc/iscsi/initiatorname.iscsi", mode=0o600)
+    host.vm.put(QUEUEING, "/etc/multipath/conf.d/lab.conf")
     host.vm.put(f"nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-{number:012}\n", "/etc/nvme/hostnqn")
     host.vm.put(f"00000000-0000-4000-8000-{number:012}\n", "/etc/nvme/hostid")
     host.install(deb)
