@@ -65,7 +65,7 @@ class KvmHost:
         """Write /etc/kvmontap.conf: the lab's array, these pools, and further sections."""
         self.vm.put(f"{ONTAP}[pools]\n{pools}{policies}", CONF)
         if reload:
-            self.run("systemctl daemon-reload", timeout=60)
+            self.run("systemctl daemon-reload", timeout=120)
 
     def define(self, name: str, source: str, pool: str = "", autostart: bool = False, kind: str = "file") -> None:
         """Define the tiny guest on an image, or with kind="block" a device, that is there already."""

@@ -1,4 +1,5 @@
-"""NFS, SMB, OCFS2 over iSCSI and over NVMe/TCP on two hosts: boot, live migration both ways, refusals, one host without power."""
+"""NFS, SMB, OCFS2 over iSCSI and over NVMe/TCP on two hosts: boot, live migration both ways, refusals, a reload, a pool taken out, one host
+without power."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from .lab import Lab
 POOLS = ("kvmnfs01", "kvmsmb01", "kvmiscsi01", "kvmns01")
 SHARED = POOLS[2:]  # OCFS2
 GUESTS = {f"vm-{pool}": pool for pool in POOLS}
+UNITS = [*(f"mnt-{pool}.mount" for pool in POOLS), *(block.LOGINS[pool] for pool in SHARED), block.CLUSTER_UNIT]
 # What a host tells of a boot after which a pool is not mounted.
 STORY = ("journalctl -b --no-hostname -o short-monotonic; systemctl list-jobs; systemctl status 'kvmontap*' '*.mount'; "
          "cat /proc/mounts /etc/kvmontap.conf; ls -la /mnt /run/systemd/generator")
@@ -125,6 +127,63 @@ def test_a_host_without_the_pool_refuses_and_the_guest_goes_on(two: Two, name: s
         goes_on(two.one, name)
     finally:
         two.other.run(f"systemctl start mnt-{pool}.mount", timeout=240)
+
+
+# -- the configuration changes
+
+
+def attached(host: KvmHost) -> str:
+    """What is attached, by the kernel's own identities: sessions, controllers, maps, mounts, cluster."""
+    return host.run("ls /sys/class/iscsi_session /sys/class/nvme /sys/kernel/config/cluster; dmsetup info -c "
+                    "--noheadings -o name,uuid | sort; grep ' /mnt/' /proc/self/mountinfo | sort").out
+
+
+def test_a_reload_detaches_nothing(two: Two) -> None:
+    before = attached(two.one)
+    two.one.run("systemctl daemon-reload", timeout=120)
+    assert two.one.run("systemctl is-active " + " ".join(UNITS)).out.split() == ["active"] * len(UNITS)
+    assert attached(two.one) == before
+    for name in GUESTS:
+        goes_on(two.one, name)
+
+
+WITHOUT = block.OF_TWO.replace(block.ISCSI_POOL, "")
+
+
+def test_a_pool_taken_out_stays_while_a_guest_runs_on_it(two: Two) -> None:
+    before = attached(two.one)
+    try:
+        two.one.configure(WITHOUT, block.SECTIONS, reload=True)
+        assert attached(two.one) == before
+        done = two.one.run("kvmontap pool apply", check=False, timeout=300)
+        assert not done.ok
+        assert "pool kvmiscsi01: is no longer in /etc/kvmontap.conf, but stays, since VM vm-kvmiscsi01 runs on it" in done.err, done.err
+        assert attached(two.one) == before
+        goes_on(two.one, "vm-kvmiscsi01")
+    finally:
+        two.one.configure(block.OF_TWO, block.SECTIONS, reload=True)
+
+
+def test_a_pool_taken_out_goes_in_order_at_the_next_apply_and_not_before(two: Two) -> None:
+    host = two.other
+    before = attached(host)
+    host.configure(WITHOUT, block.SECTIONS, reload=True)
+    try:
+        assert attached(host) == before
+        done = host.run("kvmontap pool apply", timeout=300)
+        assert [line for line in done.out.splitlines() if "kvmiscsi01" in line] == [
+            "pool kvmiscsi01: is gone from libvirt", "pool kvmiscsi01: /mnt/kvmiscsi01 is unmounted",
+            "pool kvmiscsi01: its device is detached"], done.out
+        assert block.sessions(host.vm) == [] and host.mounted("/mnt/kvmiscsi01") == ""
+        assert "kvmiscsi01" not in host.run("virsh -q pool-list --all").out
+        events = order.events(host.vm)
+        assert order.last(events, "mnt-kvmiscsi01.mount", order.STOPPED) <= order.last(
+            events, "kvmontap-iscsi@kvmiscsi01.service", order.STOPPED)
+        assert host.run("systemctl is-active " + block.CLUSTER_UNIT).out.strip() == "active", "other pools are in it"
+        host.run("mountpoint -q /mnt/kvmns01")
+    finally:
+        host.configure(block.OF_TWO, block.SECTIONS, reload=True)
+        host.run("systemctl start mnt-kvmiscsi01.mount && kvmontap pool apply", timeout=300)
 
 
 # -- loss of power
