@@ -46,7 +46,7 @@ def test_the_five_pools_of_the_design():
 
 def test_every_key_has_a_record_field_a_text_and_a_working_default():
     records = {"ontap": model.Array, "pools": model.Pool, "clusters": model.Cluster, "boot": model.Boot, "gate": model.Gate,
-               "snapshots": model.Snapshots}
+               "snapshots": model.Snapshots, "metrics": model.Metrics}
     for section, keys in KEYS.items():
         fields = records[section]._fields
         for key in keys:
