@@ -6,12 +6,11 @@ import concurrent.futures
 from pathlib import Path
 from typing import NamedTuple
 
-from . import guest, kvmhost, package
+from . import guest, kvmhost, package, site as sites
 from .array import Array
 from .image import Progress
 from .kvmhost import KvmHost
 from .lab import HOSTS, VMS, Lab
-from .site import POLICIES
 from .vm import VM
 
 HERE = Path(__file__).resolve().parent
@@ -69,7 +68,7 @@ CLUSTERS = """\
         host2 = 10.9.0.12
 """
 # A pool is a few hundred MiB with two journals on it.  On a busy machine an emulated host takes its minutes to log in.
-SECTIONS = CLUSTERS + "[boot]\ntimeout = 240\n" + POLICIES.replace("timeout = 30\n", "timeout = 30\nmin-free = 4M\n", 1)
+SECTIONS = CLUSTERS + "[boot]\ntimeout = 240\n" + sites.POLICIES.replace("timeout = 30\n", "timeout = 30\nmin-free = 4M\n", 1)
 MOUNTS = {name: f"mnt-{name}.mount" for name in ("kvmiscsi01", "kvmns01", "kvmxfs01")}
 LOGINS = {"kvmiscsi01": "kvmontap-iscsi@kvmiscsi01.service", "kvmns01": "kvmontap-nvme@kvmns01.service",
           "kvmxfs01": "kvmontap-iscsi@kvmxfs01.service"}
@@ -94,7 +93,7 @@ def build(progress: Progress = print) -> BlockSite:
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as aside:
             built = aside.submit(package.build, progress)
-            lab.start("storage", "host1")
+            sites.start(lab, package.built())
             array = storage(lab)
             host = prepare(lab, "host1", array, built.result(), XFS_POOL + SHARED)
         host.run("systemctl daemon-reload && systemctl start remote-fs.target", timeout=300)
@@ -143,17 +142,17 @@ def storage(lab: Lab) -> Array:
     return lab.start_array((VOLUME,), SAN)
 
 
-def prepare(lab: Lab, name: str, array: Array, deb: Path, pools: str) -> KvmHost:
+def prepare(lab: Lab, name: str, array: Array, deb: Path, pools: str, sections: str = SECTIONS) -> KvmHost:
     """A host with the package and its configuration; the image gives all hosts one name as initiator."""
     host = KvmHost(lab.vms[name])
+    sites.install(lab, host, deb)
     number = VMS[name][0]
     host.vm.put(f"InitiatorName=iqn.1993-08.org.debian:01:{name}\n", "/etc/iscsi/initiatorname.iscsi", mode=0o600)
     host.vm.put(QUEUEING, "/etc/multipath/conf.d/lab.conf")
     host.vm.put(f"nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-{number:012}\n", "/etc/nvme/hostnqn")
     host.vm.put(f"00000000-0000-4000-8000-{number:012}\n", "/etc/nvme/hostid")
-    host.install(deb)
     host.secrets(array.ca)
-    host.configure(pools, SECTIONS)
+    host.configure(pools, sections)
     return host
 
 

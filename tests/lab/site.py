@@ -55,7 +55,7 @@ def build(progress: Progress = print, deb: Optional[Path] = None, pools: str = P
     try:
         with concurrent.futures.ThreadPoolExecutor(3) as aside:
             built = aside.submit(lambda: deb or package.build(progress))
-            _start(lab, deb or package.built())
+            start(lab, deb or package.built())
             host = KvmHost(lab.host1)
             array = aside.submit(lab.start_array)
             install(lab, host, built.result())
@@ -78,7 +78,7 @@ def _label(deb: Path) -> str:
     return "installed" + hashlib.sha256(deb.read_bytes()).hexdigest()[:12]
 
 
-def _start(lab: Lab, deb: Optional[Path]) -> None:
+def start(lab: Lab, deb: Optional[Path]) -> None:
     """Both VMs; host1 with this package in it, where another lab has kept such a state."""
     if deb and lab.kept("host1", _label(deb)):
         lab.start("storage")
@@ -94,7 +94,7 @@ def install(lab: Lab, host: KvmHost, deb: Path) -> None:
     started = time.monotonic()
     host.install(deb)
     lab.progress(f"site: package installed in {time.monotonic() - started:.0f} s")
-    for old in lab.image.directory.glob("installed*"):
+    for old in lab.image.directory.glob(f"installed*-{host.vm.name}-*"):
         old.unlink()
     lab.keep(host.vm.name, _label(deb))
 
